@@ -1,0 +1,1 @@
+"""adapterhub: one frozen base, many tasks."""

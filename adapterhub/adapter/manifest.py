@@ -1,0 +1,174 @@
+"""The manifest `adapterhub.json`: everything that is known about one adapter, as frozen records.
+
+It reads and writes; whether the folder agrees with it is check.py's work.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from adapterhub.errors import InvalidFolder
+from adapterhub.files import canonical_json
+
+FORMAT = 1
+MANIFEST_FILE = "adapterhub.json"
+_STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodFacts:
+    """How the adapter changes the base."""
+
+    __pydantic_config__ = _STRICT
+
+    name: str
+    """PEFT's method name in lower case: `lora`."""
+    rank: int
+    target_modules: list[str]
+    n_parameters: int
+    """Tensors' elements in the file: adapter and head."""
+    dtype: str
+    """Of the stored tensors: `float16`, `float32`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseFacts:
+    """Which base the adapter belongs to."""
+
+    __pydantic_config__ = _STRICT
+
+    id: str
+    """What the trainer was given: `embedded`, a Hub id; for a local folder only its last name."""
+    revision: str | None
+    fingerprint: str
+    """SHA-256 over weights, tokenizer and the shape of the config, 64 hex digits."""
+    tokenizer_digest: str
+    model_type: str
+    """The architecture's name in transformers: `bert`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadFacts:
+    """How the task reads the base's hidden states."""
+
+    __pydantic_config__ = _STRICT
+
+    modules: list[str]
+    """Modules saved whole beside the delta, in PEFT's `modules_to_save`; empty for embeddings."""
+    max_length: int
+    """Tokens after which a text was cut in training."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFacts:
+    """The rows the adapter was trained on."""
+
+    __pydantic_config__ = _STRICT
+
+    name: str
+    digest: str
+    """SHA-256 over the rows of all splits."""
+    n_rows: dict[str, int]
+    """Rows per split."""
+    licence: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One measured figure."""
+
+    __pydantic_config__ = _STRICT
+
+    name: str
+    split: str
+    value: float
+    n_rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingFacts:
+    """How the adapter was made."""
+
+    __pydantic_config__ = _STRICT
+
+    seed: int
+    hyperparameters: dict[str, str | int | float | bool | None]
+    versions: dict[str, str]
+    """Of the libraries that decide the result."""
+    seconds: float
+    peak_memory_bytes: int
+    """Resident set of the process at its highest; bytes allocated on a GPU."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileFacts:
+    """One file of the folder."""
+
+    __pydantic_config__ = _STRICT
+
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeRow:
+    """One fixed token sequence and what the adapter gave for it in float32 on the trainer's machine."""
+
+    __pydantic_config__ = _STRICT
+
+    input_ids: list[int]
+    outputs: list[float]
+    """Logits [labels], [T * labels] row by row, or the embedding [I]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The whole of `adapterhub.json`."""
+
+    __pydantic_config__ = _STRICT
+
+    format: int = FORMAT
+    task: str
+    labels: list[str]
+    """In the order of the head's outputs; empty where the task has none."""
+    method: MethodFacts
+    base: BaseFacts
+    head: HeadFacts
+    data: DataFacts
+    metrics: list[Metric]
+    training: TrainingFacts
+    parents: list[str] = field(default_factory=list)
+    """What it was continued from: `namespace/name@sha256:...`."""
+    probe: list[ProbeRow]
+    files: dict[str, FileFacts]
+    """Every other file of the folder."""
+
+    def to_bytes(self) -> bytes:
+        """Return the manifest as canonical JSON; its SHA-256 is the version's digest."""
+        return canonical_json(_ADAPTER.dump_python(self, mode="json"))
+
+    def metric(self, name: str, split: str = "test") -> float | None:
+        """Return one metric's value, None where it was not measured."""
+        return next((m.value for m in self.metrics if (m.name, m.split) == (name, split)), None)
+
+
+_ADAPTER: TypeAdapter[Manifest] = TypeAdapter(Manifest)
+
+
+def parse_manifest(data: bytes, folder: str) -> Manifest:
+    """Parse a manifest's bytes. Raises InvalidFolder with every field at fault."""
+    try:
+        manifest = _ADAPTER.validate_json(data)
+    except ValidationError as error:
+        raise InvalidFolder(folder, [_fault(fault) for fault in error.errors()]) from error
+    if manifest.format > FORMAT:
+        raise InvalidFolder(folder, [f"{MANIFEST_FILE} has format {manifest.format}, this adapterhub reads {FORMAT}"],
+                            hint="Update adapterhub.")
+    return manifest
+
+
+def _fault(fault: Any) -> str:
+    place = ".".join(str(part) for part in fault["loc"]) or "the file"
+    return f"{MANIFEST_FILE}: {place}: {fault['msg'].lower()}"

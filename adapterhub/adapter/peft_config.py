@@ -1,0 +1,114 @@
+"""PEFT's `adapter_config.json`, as far as serving needs it: rank, scaling, targets, and what is refused."""
+
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from adapterhub.errors import InvalidFolder
+
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
+PREFIX = "base_model.model."
+"""What PEFT writes before each tensor's name."""
+
+# Knobs that change what the adapter computes and that this runtime does not compute: refused by name, never ignored.
+_REFUSED_KNOBS = ("use_dora", "lora_bias", "fan_in_fan_out", "trainable_token_indices", "target_parameters",
+                  "layer_replication", "alora_invocation_tokens", "use_qalora", "use_bdlora", "arrow_config",
+                  "kasa_config", "megatron_config", "exclude_modules", "layers_to_transform")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeftConfig:
+    """The fields of one LoRA configuration that decide its output."""
+
+    __pydantic_config__ = ConfigDict(extra="ignore")
+
+    peft_type: str
+    task_type: str | None = None
+    r: int
+    lora_alpha: float
+    use_rslora: bool = False
+    bias: str = "none"
+    target_modules: list[str] | str
+    modules_to_save: list[str] | None = None
+    rank_pattern: dict[str, int] = field(default_factory=dict)
+    alpha_pattern: dict[str, float] = field(default_factory=dict)
+
+    def rank_of(self, module: str) -> int:
+        """Return the rank at one module's full name."""
+        return int(_by_pattern(self.rank_pattern, module, self.r))
+
+    def scaling_of(self, module: str) -> float:
+        """Return what multiplies B A x: alpha / r, or alpha / sqrt(r) with rsLoRA.
+
+        Source: Hu et al. 2021 §4.1; Kalajdzievski 2023 (rsLoRA), arXiv 2312.03732 §3.
+        """
+        rank, alpha = self.rank_of(module), _by_pattern(self.alpha_pattern, module, self.lora_alpha)
+        return alpha / math.sqrt(rank) if self.use_rslora else alpha / rank
+
+    def has_target(self, module: str) -> bool:
+        """Say whether PEFT would adapt the module of this full name."""
+        if isinstance(self.target_modules, str):
+            return re.fullmatch(self.target_modules, module) is not None
+        return any(module == target or module.endswith("." + target) for target in self.target_modules)
+
+
+_ADAPTER: TypeAdapter[PeftConfig] = TypeAdapter(PeftConfig)
+
+
+def parse_peft_config(data: bytes, folder: Path) -> PeftConfig:
+    """Parse `adapter_config.json`. Raises InvalidFolder with the field, or the knob that is not served."""
+    try:
+        raw = json.loads(data)
+        config = _ADAPTER.validate_python(raw)
+    except (ValidationError, ValueError, RecursionError) as error:
+        raise InvalidFolder(str(folder), [f"{CONFIG_FILE} cannot be read ({_first_line(error)})"]) from error
+    faults = [f"{CONFIG_FILE} sets {knob}, which adapterhub does not serve" for knob in _REFUSED_KNOBS if raw.get(knob)]
+    if config.peft_type != "LORA":
+        faults.append(f"method {config.peft_type} is not served, expected LORA")
+    if config.bias != "none":
+        faults.append(f"{CONFIG_FILE} has bias {config.bias!r}, which adapterhub does not serve")
+    if config.r < 1:
+        faults.append(f"{CONFIG_FILE} has rank {config.r}, expected at least 1")
+    if not config.target_modules:
+        faults.append(f"{CONFIG_FILE} names no target module")
+    faults += [f"{CONFIG_FILE} has lora_alpha {alpha}, expected a finite number"
+               for alpha in (config.lora_alpha, *config.alpha_pattern.values()) if not math.isfinite(alpha)]
+    faults += [f"{CONFIG_FILE}: {pattern!r} is no regular expression"
+               for pattern in _patterns(config) if not _is_pattern(pattern)]
+    if faults:
+        raise InvalidFolder(str(folder), faults, hint="Train it with plain LoRA, or convert it with PEFT first.")
+    return config
+
+
+def _patterns(config: PeftConfig) -> list[str]:
+    targets = [config.target_modules] if isinstance(config.target_modules, str) else []
+    return [*targets, *config.rank_pattern, *config.alpha_pattern]
+
+
+def _is_pattern(text: str) -> bool:
+    try:
+        re.compile(text)
+    except (re.error, RecursionError, OverflowError):
+        return False
+    return True
+
+
+def _by_pattern(patterns: dict[str, Any], module: str, default: float) -> float:
+    """Find a module's own value as PEFT does. Source: peft 0.21.2 utils/other.py get_pattern_key."""
+    for pattern, value in patterns.items():
+        if re.match(rf"(.*\.)?({pattern})$", module):
+            return float(value)
+    return default
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        fault = error.errors()[0]
+        return f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg'].lower()}"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,1 @@
+"""Bases: found, fingerprinted, loaded frozen. It knows nothing of adapters' training or serving."""

@@ -1,0 +1,51 @@
+"""Fields and the columns that usually hold them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from adapterhub.errors import DataError, did_you_mean, near_misses
+
+COMMON_COLUMNS: dict[str, tuple[str, ...]] = {
+    "text": ("text", "sentence", "message", "utterance", "content", "review", "headline", "query", "sentence1",
+             "premise", "question", "body"),
+    "text_pair": ("text_pair", "sentence2", "hypothesis"),
+    "label": ("label", "labels", "intent", "category", "class", "sentiment", "topic", "target"),
+    "tokens": ("tokens", "words"),
+    "tags": ("tags", "ner_tags", "labels", "entities"),
+    "query": ("query", "question", "text", "sentence1", "anchor"),
+    "answer": ("answer", "positive", "passage", "text_pair", "sentence2", "response"),
+    "score": ("score", "similarity", "similarity_score"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """The fields that a task's rows need, and those they may have."""
+
+    required: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+
+
+def match_columns(available: Sequence[str], columns: Columns, given: Mapping[str, str], *,
+                  source: str) -> dict[str, str]:
+    """Return field -> column, given names first, common names otherwise.
+
+    Raises DataError where a required field has no column, or a given column is not there.
+    """
+    lowered = {name.lower(): name for name in available}
+    matched: dict[str, str] = {}
+    for name in (*columns.required, *columns.optional):
+        if name in given:
+            if given[name] not in available:
+                raise DataError(f"{source} has no column {given[name]!r}; it has {', '.join(available)}.",
+                                hint=did_you_mean(near_misses(given[name], available)))
+            matched[name] = given[name]
+        else:
+            taken = set(matched.values())
+            found = [lowered[c] for c in COMMON_COLUMNS[name] if c in lowered and lowered[c] not in taken]
+            if found:
+                matched[name] = found[0]
+            elif name in columns.required:
+                raise DataError(f"{source} has no column for {name}; it has {', '.join(available)}.",
+                                hint=f"Name it: --column {name}=COLUMN.")
+    return matched

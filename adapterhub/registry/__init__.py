@@ -1,0 +1,20 @@
+"""The registry: published adapters as create-once objects in a folder or bucket. It knows no torch and no base."""
+
+from adapterhub.registry.aliases import AliasMove
+from adapterhub.registry.chain import Registries, open_registries
+from adapterhub.registry.pull import Verification
+from adapterhub.registry.registry import ReadableRegistry, Registry
+from adapterhub.registry.resolve import Version
+from adapterhub.registry.search import Listing, Query
+
+__all__ = [
+    "AliasMove",
+    "Listing",
+    "Query",
+    "ReadableRegistry",
+    "Registries",
+    "Registry",
+    "Verification",
+    "Version",
+    "open_registries",
+]

@@ -1,0 +1,60 @@
+"""Where each create-once object of a registry lies. It knows keys, not what is in them.
+
+    <namespace>/<name>/versions/<n>/claim.json      created first: takes the number n
+    <namespace>/<name>/versions/<n>/<four files>    the adapter folder
+    <namespace>/<name>/versions/<n>/version.json    written last: the version exists if and only if this does
+    <namespace>/<name>/versions/<n>/yanked.json     optional
+    <namespace>/<name>/aliases/<alias>/<k>.json     the highest k is where the alias points
+"""
+
+from adapterhub.adapter.reference import Reference
+from adapterhub.errors import InvalidReference
+
+CLAIM_FILE = "claim.json"
+VERSION_FILE = "version.json"
+YANKED_FILE = "yanked.json"
+
+
+def versions_key(path: str) -> str:
+    """Return the folder of all versions of `namespace/name`."""
+    return f"{path}/versions"
+
+
+def version_key(path: str, version: int) -> str:
+    """Return the folder of one version; stock PEFT loads it by its path."""
+    return f"{versions_key(path)}/{version}"
+
+
+def file_key(path: str, version: int, file: str) -> str:
+    """Return the key of one file of one version."""
+    return f"{version_key(path, version)}/{file}"
+
+
+def aliases_key(path: str) -> str:
+    """Return the folder of all aliases of `namespace/name`."""
+    return f"{path}/aliases"
+
+
+def alias_key(path: str, alias: str) -> str:
+    """Return the folder of one alias's moves."""
+    return f"{aliases_key(path)}/{alias}"
+
+
+def move_key(path: str, alias: str, number: int) -> str:
+    """Return the key of an alias's move number `number`, counted from 1."""
+    return f"{alias_key(path, alias)}/{number}.json"
+
+
+def number_of(text: str) -> int | None:
+    """Return the number that a folder or move is named by, None for a name that is none (`01`, `x`)."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        return None
+    return int(text) if str(int(text)) == text and text != "0" else None
+
+
+def is_path(text: str) -> bool:
+    """Say whether `text` is a valid `namespace/name`; foreign folders beside the registry's are not."""
+    try:
+        return str(Reference.parse(text)) == text and "@" not in text
+    except InvalidReference:
+        return False

@@ -1,0 +1,66 @@
+"""Publishing: an adapter folder becomes one immutable version, wholly or not at all, with any number of publishers."""
+
+import uuid
+from dataclasses import replace
+from pathlib import Path
+
+from adapterhub.adapter.check import check_folder
+from adapterhub.adapter.folder import FOLDER_FILES, AdapterFolder, read_folder
+from adapterhub.errors import InvalidConfig, StorageError, VersionExists
+from adapterhub.registry import layout
+from adapterhub.registry.records import ClaimRecord, VersionRecord, to_bytes
+from adapterhub.registry.resolve import Version, latest, numbers, read_version
+from adapterhub.registry.stores import Store
+
+
+def publish(store: Store, path: str, folder: Path, *, at: str, version: int | None = None) -> Version:
+    """Check a folder and publish it under the next number, or exactly `version`.
+
+    Content equal to the latest version's makes no new one: that version is returned, `is_new` False.
+    Whatever ends it early leaves nothing visible; the number it had claimed stays unused.
+    Raises VersionExists where `version` is taken; InvalidFolder, StorageError.
+    """
+    if version is not None and version < 1:
+        raise InvalidConfig(f"version is {version}, expected 1 or more.")
+    content = read_folder(folder)
+    check_folder(content)
+    if version is None and (newest := latest(store, path)) and newest.digest == content.digest:
+        return newest
+    claim = ClaimRecord(id=uuid.uuid4().hex, at=at)
+    number = _claim(store, path, claim, version)
+    for name in FOLDER_FILES:
+        _create_own(store, layout.file_key(path, number, name), content.files[name])
+    record = VersionRecord(version=number, digest=content.digest, size_bytes=size_bytes(content),
+                           published_at=at, claim=claim.id)
+    _create_own(store, layout.file_key(path, number, layout.VERSION_FILE), to_bytes(record))
+    published = read_version(store, path, number)
+    assert published is not None, "version.json was created a moment ago"
+    return replace(published, is_new=True)
+
+
+def size_bytes(content: AdapterFolder) -> int:
+    """Return the bytes of an adapter's four files together."""
+    return sum(map(len, content.files.values()))
+
+
+def _claim(store: Store, path: str, claim: ClaimRecord, version: int | None) -> int:
+    """Take a number: who finds it taken goes on to the next."""
+    number = version or max(numbers(store, path), default=0) + 1
+    while not _is_created(store, layout.file_key(path, number, layout.CLAIM_FILE), to_bytes(claim)):
+        if version is not None:
+            free = max(numbers(store, path), default=0) + 1
+            raise VersionExists(f"{path}@{version} is taken; versions are never replaced.",
+                                hint=f"Publish it as version {free}, or without a number.")
+        number += 1
+    return number
+
+
+def _create_own(store: Store, key: str, data: bytes) -> None:
+    if not _is_created(store, key, data):
+        raise StorageError(f"{key} in {store.place} was written by somebody else than its claim's owner.",
+                           hint="Publish again; the next version is not touched by it.")
+
+
+def _is_created(store: Store, key: str, data: bytes) -> bool:
+    """Create, or find our own bytes there: a client that repeats a put after a lost answer meets itself."""
+    return store.create(key, data) or store.get(key) == data

@@ -1,0 +1,87 @@
+"""Reading a version's bytes with every digest compared: for the runtime, into a folder, or only to verify."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapterhub.adapter.check import BaseShapes, check_folder
+from adapterhub.adapter.folder import FOLDER_FILES, AdapterFolder, parse_folder, read_folder
+from adapterhub.adapter.manifest import MANIFEST_FILE
+from adapterhub.errors import InvalidFolder
+from adapterhub.files import folder_written_whole, require_free, sha256_of_bytes
+from adapterhub.registry import layout
+from adapterhub.registry.publish import size_bytes
+from adapterhub.registry.resolve import Version
+from adapterhub.registry.stores import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What was checked of one version; a fault would have been raised instead."""
+
+    version: Version
+    checks: tuple[str, ...]
+    """What held, in words."""
+    not_checked: tuple[str, ...]
+    """What this call could not look at, in words."""
+    n_tensors: int
+
+
+def read(store: Store, version: Version) -> AdapterFolder:
+    """Read a version's four files once and compare every digest.
+
+    Raises InvalidFolder with what is missing or changed.
+    """
+    found = {name: store.get(layout.file_key(version.path, version.version, name)) for name in FOLDER_FILES}
+    files = {name: data for name, data in found.items() if data is not None}
+    if MANIFEST_FILE in files and (digest := sha256_of_bytes(files[MANIFEST_FILE])) != version.digest:
+        raise _changed(version, f"the digest of {MANIFEST_FILE} is {digest[:12]}, "
+                                f"the version says {version.digest[:12]}")
+    content = parse_folder(_shown_path(store, version), files)
+    if size_bytes(content) != version.size_bytes:
+        raise _changed(version, f"it has {size_bytes(content)} bytes, the version says {version.size_bytes}")
+    return content
+
+
+def pull(store: Store, version: Version, folder: Path) -> AdapterFolder:
+    """Copy a version into a new folder, whole or not at all, and compare what lies there.
+
+    Raises DataError where the folder holds something; InvalidFolder, StorageError.
+    """
+    require_free(folder)
+    content = read(store, version)
+    check_folder(content)
+    with folder_written_whole(folder) as unfinished:
+        for name, data in content.files.items():
+            (unfinished / name).write_bytes(data)
+        if read_folder(unfinished).digest != version.digest:
+            raise _changed(version, f"the copy in {folder} differs from it")
+    return read_folder(folder)
+
+
+def verify(store: Store, version: Version, base: BaseShapes | None = None) -> Verification:
+    """Check all that can be checked of a version without computing with it.
+
+    Raises InvalidFolder with the faults; BaseMismatch where `base` is another one than the adapter's.
+    """
+    content = read(store, version)
+    tensors = check_folder(content, base)
+    checks = ["version.json is as it was written", f"the manifest has digest {version.digest[:12]}",
+              *(f"{name} has the digest that the manifest states" for name in content.manifest.files),
+              "names, shapes, rank and values of the tensors agree with the configuration",
+              "the head fits the labels"]
+    n_tensors = len(tensors.delta_a) + len(tensors.delta_b) + len(tensors.head)
+    against_base = "the tensors fit the base's modules"
+    return Verification(version=version, checks=(*checks, against_base) if base else tuple(checks),
+                        not_checked=("the probe",) if base else (against_base, "the probe"), n_tensors=n_tensors)
+
+
+def _shown_path(store: Store, version: Version) -> Path:
+    """A local version is its folder; one in a bucket is shown by its reference."""
+    key = layout.version_key(version.path, version.version)
+    return store.root / key if store.root else Path(version.reference)
+
+
+def _changed(version: Version, fault: str) -> InvalidFolder:
+    return InvalidFolder(version.reference, [fault],
+                         hint="Its bytes changed after it was published: restore them from a backup, "
+                              "or publish it again.")

@@ -1,0 +1,1 @@
+"""Tasks: how rows become tensors, outputs become answers, and answers become figures. One file per task."""

@@ -1,0 +1,20 @@
+"""Figures that several tasks share: a per-class report by scikit-learn."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.metrics import precision_recall_fscore_support
+
+from adapterhub.tasks.task import ClassScore
+
+
+def class_report(truth: Sequence[int], predicted: Sequence[int], labels: Sequence[str]) -> list[ClassScore]:
+    """Return precision, recall, F1 and support of each class, in the labels' order."""
+    columns = precision_recall_fscore_support(truth, predicted, labels=list(range(len(labels))), zero_division=0.0)
+    return [ClassScore(label=label, precision=float(p), recall=float(r), f1=float(f), support=int(s))
+            for label, p, r, f, s in zip(labels, *columns, strict=True)]
+
+
+def macro_f1(report: Sequence[ClassScore]) -> float:
+    """Return the unweighted mean F1 over the classes that occur."""
+    return float(np.mean([line.f1 for line in report if line.support])) if report else 0.0

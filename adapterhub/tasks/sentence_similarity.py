@@ -1,0 +1,134 @@
+"""sentence-similarity: texts become unit vectors; pairs are compared, questions matched to answers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModel, PreTrainedTokenizerBase
+
+from adapterhub.data.columns import Columns
+from adapterhub.errors import DataError, PredictionError
+from adapterhub.tasks.task import Evaluation, Example, Row, TokenSequence
+from adapterhub.tasks.text_classification import require_texts
+
+SCALE = 20.0
+"""Multiplies cosines before the softmax. Source: sentence-transformers, MultipleNegativesRankingLoss."""
+
+
+class SentenceSimilarity:
+    """An adapted embedding: mean of the last hidden states, normalised, as the MiniLM family was pretrained."""
+
+    name = "sentence-similarity"
+    columns = Columns(required=("query", "answer"), optional=("score",))
+    auto_class = AutoModel
+    peft_task_type = "FEATURE_EXTRACTION"
+    metrics: tuple[str, ...] = ("mrr", "recall_at_1", "spearman")
+    stratify_by: str | None = None
+
+    def labels_of(self, rows: Sequence[Row]) -> list[str]:
+        """Return no labels. Raises DataError for a single pair, which has nothing to be told apart from."""
+        if len(rows) < 2:
+            raise DataError(f"There are {len(rows)} training pairs.", hint="Matching needs at least two.")
+        return []
+
+    def encode(self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, labels: Sequence[str],
+               max_length: int) -> list[Example]:
+        """Encode each text of a row on its own: query and answer, query and candidates, or one text."""
+        texts = [_texts_of(row) for row in rows]
+        flat = [text for row_texts in texts for text in row_texts]
+        if not flat:
+            return []
+        encoded = tokenizer(flat, truncation=True, max_length=max_length, return_token_type_ids=True)
+        sequences = iter([TokenSequence(input_ids=ids, token_type_ids=types)
+                          for ids, types in zip(encoded["input_ids"], encoded["token_type_ids"], strict=True)])
+        examples = []
+        for row, row_texts in zip(rows, texts, strict=True):
+            own = [next(sequences) for _ in row_texts]
+            is_truncated = any(len(sequence.input_ids) >= max_length for sequence in own)
+            examples.append(Example(sequences=own, row=row, is_truncated=is_truncated,
+                                    target=float(row["score"]) if "score" in row else None))
+        return examples
+
+    def outputs(self, model_output: Any, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Return unit embeddings [B, I]."""
+        hidden, mask = model_output.last_hidden_state, attention_mask.unsqueeze(-1)
+        mean = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
+        return torch.nn.functional.normalize(mean.float(), dim=-1)
+
+    def loss(self, outputs: list[torch.Tensor], examples: Sequence[Example]) -> torch.Tensor:
+        """Return the in-batch ranking loss, both ways; the squared error of cosines where pairs carry scores.
+
+        Source: Henderson et al. 2017, arXiv 1705.00652, §4.4 (multiple negatives ranking).
+        """
+        queries, answers = outputs
+        if examples[0].target is not None:
+            scores = torch.tensor([example.target for example in examples], device=queries.device)
+            return torch.nn.functional.mse_loss((queries * answers).sum(dim=-1), scores)
+        cosines = queries @ answers.T * SCALE  # [B, B]
+        same = torch.tensor([[a.row["answer"] == b.row["answer"] for b in examples] for a in examples])
+        same = same.to(cosines.device) & ~torch.eye(len(examples), dtype=torch.bool, device=cosines.device)
+        cosines = cosines.masked_fill(same, float("-inf"))  # an equal answer is no negative
+        right = torch.arange(len(examples), device=cosines.device)
+        forth = torch.nn.functional.cross_entropy(cosines, right)
+        return (forth + torch.nn.functional.cross_entropy(cosines.T, right)) / 2
+
+    def evaluate(self, outputs: Sequence[list[torch.Tensor]], examples: Sequence[Example],
+                 labels: Sequence[str]) -> Evaluation:
+        """Measure each query against all answers of the set (recall@1, MRR); Spearman where pairs carry scores."""
+        queries = torch.stack([pair[0] for pair in outputs]).numpy()
+        answers = torch.stack([pair[1] for pair in outputs]).numpy()
+        if examples[0].target is not None:
+            from scipy.stats import spearmanr
+
+            cosines = (queries * answers).sum(axis=-1)
+            value = float(spearmanr(cosines, [example.target for example in examples]).statistic)
+            return Evaluation(metrics={"spearman": value}, n_rows=len(examples))
+        ranks = _ranks(queries, answers, [example.row["answer"] for example in examples])
+        metrics = {"mrr": float((1 / ranks).mean()), "recall_at_1": float((ranks == 1).mean())}
+        return Evaluation(metrics=metrics, n_rows=len(examples))
+
+    def decode(self, outputs: list[torch.Tensor], example: Example, labels: Sequence[str]) -> dict[str, Any]:
+        """Return an embedding, a pair's cosine, or the candidates ranked by theirs."""
+        if len(outputs) == 1:
+            return {"embedding": outputs[0].tolist()}
+        cosines = [float(outputs[0] @ other) for other in outputs[1:]]
+        if "candidates" not in example.row:
+            return {"score": cosines[0]}
+        ranked = sorted(zip(cosines, example.row["candidates"], strict=True), key=lambda pair: -pair[0])
+        return {"answer": ranked[0][1], "score": ranked[0][0],
+                "ranking": [{"text": text, "score": score} for score, text in ranked]}
+
+    def parse_row(self, row: Any) -> Row:
+        """Accept a text, a pair of texts, or a mapping: `text`; `query` with `answer` or `candidates`."""
+        if isinstance(row, str):
+            return require_texts({"text": row}, self.name, ("text",))
+        if isinstance(row, (list, tuple)) and len(row) == 2:
+            row = {"query": row[0], "answer": row[1]}
+        if isinstance(row, dict) and "candidates" in row:
+            candidates = row["candidates"]
+            texts = [text for text in candidates if isinstance(text, str) and text.strip()]
+            if not texts or len(texts) < len(candidates):
+                raise PredictionError("Candidates must be a list of texts that are not empty.",
+                                      hint="Give at least one.")
+            query = {"query": row.get("query", row.get("text"))}
+            return {**require_texts(query, self.name, ("query",)), "candidates": candidates}
+        is_pair = isinstance(row, dict) and "query" in row
+        return require_texts(row, self.name, ("query", "answer") if is_pair else ("text",))
+
+
+def _texts_of(row: Row) -> list[str]:
+    if "candidates" in row:
+        return [row["query"], *row["candidates"]]
+    return [row["query"], row["answer"]] if "query" in row else [row["text"]]
+
+
+def _ranks(queries: np.ndarray[Any, Any], answers: np.ndarray[Any, Any], texts: Sequence[str]) -> np.ndarray[Any, Any]:
+    """Return each query's rank [N] of its own answer, from 1; answers of equal text count once, ties rank last."""
+    first = {text: i for i, text in reversed(list(enumerate(texts)))}
+    pool = sorted(first.values())
+    own = [pool.index(first[text]) for text in texts]
+    cosines = queries @ answers[pool].T  # [N, pool]
+    mine = cosines[np.arange(len(own)), own][:, None]
+    ranks: np.ndarray[Any, Any] = (cosines >= mine).sum(axis=1)
+    return ranks

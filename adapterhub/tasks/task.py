@@ -1,0 +1,93 @@
+"""What every task offers: the records that pass between data, the model and its readers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from adapterhub.data.columns import Columns
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenSequence:
+    """One sequence as the base reads it."""
+
+    input_ids: list[int]  # [T]
+    token_type_ids: list[int]  # [T] 0 for the first text, 1 for the second
+    word_of_token: list[int | None] = field(default_factory=list)  # [T] None for special tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One row, encoded: the sequences that the base must read for it, and what is right."""
+
+    sequences: list[TokenSequence]
+    """One for most tasks; two for a pair that is compared; one and its candidates for a ranking."""
+    target: Any = None
+    """Class index, tag indices per token, a score; None where it is not known."""
+    row: Row = field(default_factory=dict)
+    """The row itself, for decoding back to its words."""
+    is_truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassScore:
+    """One line of a per-class report."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Figures on one set of rows."""
+
+    metrics: dict[str, float]
+    n_rows: int
+    reports: dict[str, list[ClassScore]] = field(default_factory=dict)
+    """Title -> lines: per class, per entity type, per token tag."""
+
+
+class Task(Protocol):
+    """One task, in the Hugging Face pipeline's name."""
+
+    name: str
+    columns: Columns
+    """Fields that a training row needs, and those it may have."""
+    auto_class: Any
+    """The transformers class that puts this task's head on a base."""
+    peft_task_type: str
+    metrics: tuple[str, ...]
+    """Names of what `evaluate` measures; the first is the default for choosing the best."""
+    stratify_by: str | None
+    """The field whose values are kept in proportion by a split."""
+
+    def labels_of(self, rows: Sequence[Row]) -> list[str]:
+        """Return the labels of training rows, sorted. Raises DataError where they make no task."""
+
+    def encode(self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, labels: Sequence[str],
+               max_length: int) -> list[Example]:
+        """Turn rows into token sequences and targets. Raises DataError for an unusable row."""
+
+    def outputs(self, model_output: Any, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Take what this task reads from a model's output: logits [B, L], [B, T, L] or embeddings [B, I]."""
+
+    def loss(self, outputs: list[torch.Tensor], examples: Sequence[Example]) -> torch.Tensor:
+        """Return the mean loss; outputs[k] belongs to the k-th sequence of each example."""
+
+    def evaluate(self, outputs: Sequence[list[torch.Tensor]], examples: Sequence[Example],
+                 labels: Sequence[str]) -> Evaluation:
+        """Measure; outputs[i] holds one tensor per sequence of example i, cut to its own length."""
+
+    def decode(self, outputs: list[torch.Tensor], example: Example, labels: Sequence[str]) -> dict[str, Any]:
+        """Return one row's answer as plain values."""
+
+    def parse_row(self, row: Any) -> Row:
+        """Turn what a caller gives for prediction (a text, or a mapping) into a row. Raises PredictionError."""

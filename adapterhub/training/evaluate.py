@@ -1,0 +1,47 @@
+"""Run a model over encoded rows, in batches of like length, and measure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from adapterhub.tasks.batch import by_length, collate
+from adapterhub.tasks.task import Evaluation, Example, Task
+
+TOKENS_PER_BATCH = 4096
+
+
+def compute_outputs(model: torch.nn.Module, task: Task, examples: Sequence[Example], pad_id: int,
+                    batch_size: int = 64) -> list[list[torch.Tensor]]:
+    """Return each example's outputs, one float32 CPU tensor per sequence, cut to its own length.
+
+    Sets the model to evaluation mode.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    places = [(i, k) for i, example in enumerate(examples) for k in range(len(example.sequences))]
+    sequences = [examples[i].sequences[k] for i, k in places]
+    results: list[list[Any]] = [[None] * len(example.sequences) for example in examples]
+    with torch.inference_mode():
+        for batch in by_length([len(sequence.input_ids) for sequence in sequences], batch_size):
+            inputs = {k: v.to(device) for k, v in collate([sequences[j] for j in batch], pad_id).items()}
+            outputs = task.outputs(call_model(model, inputs), inputs["attention_mask"]).float().cpu()
+            for row, j in enumerate(batch):
+                i, k = places[j]
+                is_per_token = outputs.ndim == 3
+                results[i][k] = outputs[row, :len(sequences[j].input_ids)].clone() if is_per_token else outputs[row]
+    return results
+
+
+def call_model(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> Any:
+    """Call a model with the inputs that its base reads."""
+    config: Any = model.config
+    if getattr(config, "type_vocab_size", 0) < 1:
+        inputs = {name: value for name, value in inputs.items() if name != "token_type_ids"}
+    return model(**inputs)
+
+
+def evaluate_model(model: torch.nn.Module, task: Task, examples: Sequence[Example], labels: Sequence[str],
+                   pad_id: int) -> Evaluation:
+    """Measure a model on encoded rows."""
+    return task.evaluate(compute_outputs(model, task, examples, pad_id), examples, labels)

@@ -1,0 +1,177 @@
+"""A trained state becomes an adapter folder: written by PEFT, described, proved by a reload, then moved into place."""
+
+import importlib.metadata
+import resource
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+
+from adapterhub.adapter.card import CardFacts, CardTable, render_card
+from adapterhub.adapter.check import check_folder
+from adapterhub.adapter.folder import CARD_FILE, CONTENT_FILES, read_folder
+from adapterhub.adapter.manifest import (
+    MANIFEST_FILE,
+    DataFacts,
+    FileFacts,
+    HeadFacts,
+    Manifest,
+    MethodFacts,
+    Metric,
+    ProbeRow,
+    TrainingFacts,
+)
+from adapterhub.adapter.peft_config import CONFIG_FILE, WEIGHTS_FILE
+from adapterhub.bases.embedded import EMBEDDED
+from adapterhub.bases.load import Base
+from adapterhub.errors import TrainingError
+from adapterhub.files import canonical_json, folder_written_whole, read_json, sha256_of_file
+from adapterhub.tasks.task import Evaluation, Example, Task, TokenSequence
+from adapterhub.training.config import TrainConfig
+from adapterhub.training.evaluate import compute_outputs
+from adapterhub.training.methods import State, TrainedModel
+
+PROBE_TOLERANCE = 1e-5
+"""Largest difference between the trained model's probe and a stock PEFT reload, float32 on one machine."""
+_HUB_IDS = {EMBEDDED: "sentence-transformers/all-MiniLM-L6-v2"}
+_VERSIONS = ("torch", "transformers", "peft", "accelerate", "adapterhub")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportFacts:
+    """What the folder says beside its tensors."""
+
+    labels: list[str]
+    data: DataFacts
+    metrics: list[Metric]
+    evaluation: Evaluation
+    """On the test rows, for the card's tables."""
+    parents: list[str]
+    seconds: float
+    dtype: torch.dtype
+    """Of the stored tensors."""
+
+
+def export_folder(output: Path, config: TrainConfig, base: Base, task: Task, trained: TrainedModel,
+                  facts: ExportFacts) -> None:
+    """Write the adapter folder whole, after a reload through stock PEFT gave the same probe outputs.
+
+    Raises TrainingError where it did not; DataError where `output` is taken; StorageError where it cannot be written.
+    """
+    state = {name: value.to(facts.dtype) for name, value in trained.state().items()}
+    probe = _probe(trained.model, task, base)
+    with folder_written_whole(output) as folder:
+        _write_peft_files(folder, trained, state, base)
+        manifest = _manifest(folder, config, base, task, trained, state, facts, probe)
+        card = render_card(_card_facts(manifest, config, facts, base))
+        (folder / CARD_FILE).write_text(card, encoding="utf-8")
+        (folder / MANIFEST_FILE).write_bytes(_with_files(manifest, folder).to_bytes())
+        check_folder(read_folder(folder), base.shapes)
+        _require_reload(folder, base, task, facts.labels, probe)
+
+
+def rounded(state: State, dtype: torch.dtype) -> State:
+    """Return a state as a file of `dtype` gives it back, in float32."""
+    return {name: value.to(dtype).float() for name, value in state.items()}
+
+
+def peak_memory_bytes() -> int:
+    """Return the process's highest resident set; on a GPU, the most bytes allocated there."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def hub_id(base: Base) -> str:
+    """Return the name by which stock clients find this base."""
+    return _HUB_IDS.get(base.source.id, base.source.id)
+
+
+def _write_peft_files(folder: Path, trained: TrainedModel, state: State, base: Base) -> None:
+    assert isinstance(trained.model, PeftModel), "only adapters are exported"
+    trained.model.save_pretrained(str(folder), save_embedding_layers=False)
+    (folder / CARD_FILE).unlink(missing_ok=True)  # PEFT's template holds 39 blanks; ours is filled in
+    written = load_file(folder / WEIGHTS_FILE)
+    if written.keys() != state.keys():
+        raise TrainingError(f"PEFT wrote {len(written)} tensors, {len(state)} were trained.",
+                            hint="This is a fault of the method's configuration; use the default targets.")
+    save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    raw = read_json(folder / CONFIG_FILE)
+    # PEFT writes this machine's path, and head names that the architecture does not have.
+    raw |= {"base_model_name_or_path": hub_id(base), "revision": base.source.revision, "inference_mode": True,
+            "modules_to_save": trained.head_modules or None, "target_modules": sorted(trained.target_modules)}
+    (folder / CONFIG_FILE).write_bytes(canonical_json(raw))
+
+
+def _manifest(folder: Path, config: TrainConfig, base: Base, task: Task, trained: TrainedModel, state: State,
+              facts: ExportFacts, probe: list[ProbeRow]) -> Manifest:
+    return Manifest(
+        task=task.name, labels=facts.labels, base=base.facts, data=facts.data, metrics=facts.metrics,
+        method=MethodFacts(name=config.method, rank=config.rank, target_modules=sorted(trained.target_modules),
+                           n_parameters=sum(value.numel() for value in state.values()),
+                           dtype=str(facts.dtype).removeprefix("torch.")),
+        head=HeadFacts(modules=trained.head_modules, max_length=config.max_length),
+        training=TrainingFacts(seed=config.seed, hyperparameters=config.hyperparameters(),
+                               seconds=round(facts.seconds, 1),
+                               versions={name: importlib.metadata.version(name) for name in _VERSIONS},
+                               peak_memory_bytes=peak_memory_bytes()),
+        parents=facts.parents, probe=probe, files={})
+
+
+def _with_files(manifest: Manifest, folder: Path) -> Manifest:
+    return replace(manifest, files={name: FileFacts(sha256=sha256_of_file(folder / name),
+                                                    size_bytes=(folder / name).stat().st_size)
+                                    for name in CONTENT_FILES})
+
+
+def _card_facts(manifest: Manifest, config: TrainConfig, facts: ExportFacts, base: Base) -> CardFacts:
+    tables = [CardTable(title=f"Test rows, {title}", header=("label", "precision", "recall", "F1", "rows"),
+                        lines=[(line.label, f"{line.precision:.3f}", f"{line.recall:.3f}", f"{line.f1:.3f}",
+                                str(line.support)) for line in report])
+              for title, report in facts.evaluation.reports.items()]
+    auto_class = {"text-classification": "AutoModelForSequenceClassification",
+                  "token-classification": "AutoModelForTokenClassification"}.get(manifest.task, "AutoModel")
+    n_labels = f", num_labels={len(manifest.labels)}" if manifest.labels else ""
+    usage = (f"from peft import PeftModel\nfrom transformers import {auto_class}\n\n"
+             f"base = {auto_class}.from_pretrained({hub_id(base)!r}{n_labels})\n"
+             f"model = PeftModel.from_pretrained(base, folder)  # this folder")
+    return CardFacts(task=manifest.task, labels=manifest.labels, method=manifest.method, base=manifest.base,
+                     hub_base=hub_id(base), data=manifest.data, metrics=manifest.metrics, training=manifest.training,
+                     tables=tables, usage=usage)
+
+
+def _probe(model: torch.nn.Module, task: Task, base: Base) -> list[ProbeRow]:
+    """Run three fixed token sequences, drawn by a seeded generator, never training rows."""
+    generator = torch.Generator().manual_seed(20)
+    special = set(base.tokenizer.all_special_ids)
+    rows = []
+    for length in (6, 11, 17):
+        drawn = torch.randint(0, len(base.tokenizer), (4 * length,), generator=generator).tolist()
+        rows.append([i for i in drawn if i not in special][:length])
+    examples = probe_examples(rows)
+    outputs = compute_outputs(model.cpu(), task, examples, _pad_id(base))
+    return [ProbeRow(input_ids=row, outputs=[round(value, 7) for value in output[0].flatten().tolist()])
+            for row, output in zip(rows, outputs, strict=True)]
+
+
+def probe_examples(rows: Sequence[list[int]]) -> list[Example]:
+    """Return probe sequences as examples."""
+    return [Example(sequences=[TokenSequence(input_ids=row, token_type_ids=[0] * len(row))]) for row in rows]
+
+
+def _require_reload(folder: Path, base: Base, task: Task, labels: list[str], probe: list[ProbeRow]) -> None:
+    fresh = base.load_with_head(task.auto_class, n_labels=max(1, len(labels)))
+    model = PeftModel.from_pretrained(fresh, str(folder))
+    outputs = compute_outputs(model, task, probe_examples([row.input_ids for row in probe]), _pad_id(base))
+    for row, output in zip(probe, outputs, strict=True):
+        difference = float((output[0].flatten() - torch.tensor(row.outputs)).abs().max())
+        if not difference <= PROBE_TOLERANCE * max(1.0, max(abs(value) for value in row.outputs)):
+            raise TrainingError(f"A reload through stock PEFT differs by {difference:.2e} on the probe.",
+                                hint="The folder was not kept; report this with your configuration.")
+
+
+def _pad_id(base: Base) -> int:
+    return int(base.tokenizer.pad_token_id or 0)

@@ -1,0 +1,149 @@
+"""The training loop: Accelerate's, with length buckets, warm-up, clipping, early stopping and the best epoch kept."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from transformers import get_linear_schedule_with_warmup
+
+from adapterhub.errors import TrainingError
+from adapterhub.progress import Progress
+from adapterhub.tasks.batch import LengthBuckets, collate
+from adapterhub.tasks.task import Evaluation, Example, Task
+from adapterhub.training.config import TrainConfig
+from adapterhub.training.evaluate import call_model, evaluate_model
+from adapterhub.training.methods import State, TrainedModel
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run came to."""
+
+    state: State
+    """The trained tensors at the best epoch."""
+    best_epoch: int = 0
+    """Counted from 1; 0 where no epoch ended."""
+    metric: str = ""
+    best_value: float = float("-inf")
+    epochs_done: int = 0
+    n_steps: int = 0
+    seconds: float = 0.0
+    is_interrupted: bool = False
+    losses: list[float] = field(default_factory=list)
+    """Mean per epoch."""
+    step_seconds: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopInputs:
+    """Encoded rows and what turns them into batches."""
+
+    train: Sequence[Example]
+    validation: Sequence[Example]
+    """Empty: the last epoch is kept."""
+    labels: list[str]
+    pad_id: int
+
+
+def has_native_bfloat16() -> bool:
+    """Say whether this processor computes bfloat16 itself, so that autocast gains something."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def run_loop(config: TrainConfig, trained: TrainedModel, task: Task, inputs: LoopInputs, progress: Progress) -> Outcome:
+    """Train; after each epoch measure on the validation rows and keep the best state.
+
+    Ctrl-C ends the run with the best state so far. Raises TrainingError where the loss is no number.
+    """
+    accelerator = Accelerator(mixed_precision="bf16" if has_native_bfloat16() else "no")
+    loader: torch.utils.data.DataLoader[list[Example]] = torch.utils.data.DataLoader(
+        inputs.train,  # type: ignore[arg-type]  # a list is a map-style dataset
+        batch_sampler=LengthBuckets([_length(example) for example in inputs.train], config.batch_size, config.seed),
+        collate_fn=list)
+    parameters = [value for value in trained.model.parameters() if value.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=config.rate, weight_decay=config.weight_decay)
+    n_steps = config.epochs * len(loader)
+    schedule = get_linear_schedule_with_warmup(optimizer, int(config.warmup * n_steps), n_steps)
+    model, optimizer, schedule = accelerator.prepare(trained.model, optimizer, schedule)
+    outcome, started = Outcome(state={}), time.perf_counter()
+
+    def step(examples: list[Example]) -> float:
+        loss = _loss(model, task, examples, inputs.pad_id, accelerator)
+        accelerator.backward(loss)
+        accelerator.clip_grad_norm_(parameters, config.max_grad_norm)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        return float(loss.detach())
+
+    try:
+        for epoch in range(1, config.epochs + 1):
+            _train_epoch(model, loader, step, outcome, progress)
+            outcome.epochs_done = epoch
+            if _keep_best(config, trained, task, inputs, outcome) >= config.patience:
+                break
+    except KeyboardInterrupt:
+        outcome.is_interrupted = True
+    outcome.seconds = time.perf_counter() - started
+    return outcome
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and torch, through Accelerate."""
+    set_seed(seed)
+
+
+def _train_epoch(model: torch.nn.Module, loader: torch.utils.data.DataLoader[list[Example]],
+                 step: Callable[[list[Example]], float], outcome: Outcome, progress: Progress) -> None:
+    model.train()
+    total = 0.0
+    for examples in loader:
+        started = time.perf_counter()
+        loss = step(examples)
+        outcome.n_steps += 1
+        if loss != loss or loss == float("inf"):
+            raise TrainingError(f"The loss became {loss} at step {outcome.n_steps}.",
+                                hint="Give a lower --learning-rate.")
+        outcome.step_seconds.append(time.perf_counter() - started)
+        total += loss
+        best = f", {outcome.metric} {outcome.best_value:.3f}" if outcome.best_epoch else ""
+        progress.update(outcome.n_steps, f"loss {loss:.3f}{best}")
+    outcome.losses.append(total / len(loader))
+
+
+def _loss(model: torch.nn.Module, task: Task, examples: list[Example], pad_id: int,
+          accelerator: Accelerator) -> torch.Tensor:
+    outputs = []
+    for k in range(len(examples[0].sequences)):
+        inputs = {name: value.to(accelerator.device)
+                  for name, value in collate([example.sequences[k] for example in examples], pad_id).items()}
+        with accelerator.autocast():
+            outputs.append(task.outputs(call_model(model, inputs), inputs["attention_mask"]))
+    return task.loss(outputs, examples)
+
+
+def _keep_best(config: TrainConfig, trained: TrainedModel, task: Task, inputs: LoopInputs, outcome: Outcome) -> int:
+    """Measure, keep the state if it is the best, and return the epochs since the best."""
+    if not inputs.validation:
+        outcome.state, outcome.best_epoch = trained.state(), outcome.epochs_done
+        return 0
+    evaluation = evaluate_model(trained.model, task, inputs.validation, inputs.labels, inputs.pad_id)
+    outcome.metric = chosen_metric(config, task, evaluation)
+    if evaluation.metrics[outcome.metric] > outcome.best_value:
+        outcome.best_value = evaluation.metrics[outcome.metric]
+        outcome.state, outcome.best_epoch = trained.state(), outcome.epochs_done
+    return outcome.epochs_done - outcome.best_epoch
+
+
+def chosen_metric(config: TrainConfig, task: Task, evaluation: Evaluation) -> str:
+    """Return the metric that chooses the best epoch: the one asked for, or the task's first that was measured."""
+    return config.metric or next(name for name in task.metrics if name in evaluation.metrics)
+
+
+def _length(example: Example) -> int:
+    return max(len(sequence.input_ids) for sequence in example.sequences)

@@ -1,0 +1,143 @@
+"""One run from rows to folder: read, encode, train, measure, export. The recipe; each step lives in its own file."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from adapterhub.adapter.manifest import DataFacts, Metric
+from adapterhub.bases.load import Base, load_base
+from adapterhub.data.split import SplitPlan, Splits, read_splits
+from adapterhub.errors import DataError, TrainingError, UnknownName
+from adapterhub.files import require_free
+from adapterhub.progress import progress_bar
+from adapterhub.settings import Settings
+from adapterhub.tasks.table import find_task
+from adapterhub.tasks.task import Evaluation, Example, Task
+from adapterhub.training.config import TrainConfig
+from adapterhub.training.evaluate import evaluate_model
+from adapterhub.training.export import ExportFacts, export_folder, rounded
+from adapterhub.training.loop import LoopInputs, Outcome, run_loop, seed_everything
+from adapterhub.training.methods import TrainedModel, build_model, start_from
+
+METRIC_MOVES = 0.0005
+"""Auto keeps 16 bits where the validation metric moves less than this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainResult:
+    """What a run gave."""
+
+    folder: Path | None
+    """None for full fine-tuning, which gives no adapter."""
+    outcome: Outcome
+    evaluation: Evaluation
+    """On the test rows, with the tensors as they are stored."""
+    n_trained: int
+    n_truncated: int
+    """Training rows that were cut at max_length."""
+
+
+def train(config: TrainConfig, settings: Settings | None = None) -> Path:
+    """Train one adapter and return its folder. Raises an AdapterHubError for what the input causes.
+
+    Example: `train(TrainConfig(task="text-classification", data="rows.csv", output=Path("folder")))`
+    """
+    folder = run_training(config, settings or Settings.from_environment()).folder
+    if folder is None:
+        raise TrainingError(f"Method {config.method!r} gives no adapter.", hint="Use method='lora'.")
+    return folder
+
+
+def run_training(config: TrainConfig, settings: Settings) -> TrainResult:
+    """Train, measure on the test rows, and write the folder. Raises as `train`.
+
+    Ctrl-C ends training; the best epoch so far is measured and written, and `outcome.is_interrupted` says so.
+    """
+    require_free(config.output)
+    task = find_task(config.task)
+    if config.metric is not None and config.metric not in task.metrics:
+        raise UnknownName("metric", config.metric, task.metrics)
+    splits = read_splits(config.data, columns=task.columns, given=config.columns,
+                         plan=SplitPlan(fractions=config.fractions, seed=config.seed, stratify_by=task.stratify_by))
+    base = load_base(config.base, cache=settings.cache)
+    started = time.perf_counter()
+    seed_everything(config.seed)
+    rows = splits.train if config.is_validated else splits.train + splits.validation
+    labels = task.labels_of(rows)
+    inputs = _encode(config, task, base, splits, labels)
+    trained = build_model(config, base, task, labels)
+    parents = _start(config, trained, base, task, labels)
+    steps = config.epochs * -(-len(inputs.train) // config.batch_size)
+    with progress_bar(f"training {config.name or splits.name}", steps) as progress:
+        outcome = run_loop(config, trained, task, inputs, progress)
+    if not outcome.state:
+        raise TrainingError("Training was stopped before its first epoch ended; nothing was written.",
+                            hint="Start it again and let at least one epoch finish.")
+    n_truncated = sum(example.is_truncated for example in inputs.train)
+    dtype = _store(config, trained, task, inputs, outcome)
+    evaluation = _measure(config, task, base, trained, splits, labels)
+    facts = ExportFacts(labels=labels, data=_data_facts(config, splits), evaluation=evaluation, parents=parents,
+                        metrics=_metrics(outcome, evaluation, inputs), dtype=dtype,
+                        seconds=time.perf_counter() - started)
+    if trained.is_adapter:
+        export_folder(config.output, config, base, task, trained, facts)
+    return TrainResult(folder=config.output if trained.is_adapter else None, outcome=outcome, evaluation=evaluation,
+                       n_trained=trained.n_trained, n_truncated=n_truncated)
+
+
+def _encode(config: TrainConfig, task: Task, base: Base, splits: Splits, labels: list[str]) -> LoopInputs:
+    if config.max_length > base.max_length:
+        raise DataError(f"max_length is {config.max_length}, the base reads at most {base.max_length} tokens.",
+                        hint=f"Give --max-length {base.max_length}.")
+    def encode(rows: list[dict[str, object]]) -> list[Example]:
+        return task.encode(rows, base.tokenizer, labels, config.max_length)
+
+    train, validation = encode(splits.train), encode(splits.validation)
+    return LoopInputs(train=train if config.is_validated else train + validation,
+                      validation=validation if config.is_validated else [], labels=labels,
+                      pad_id=int(base.tokenizer.pad_token_id or 0))
+
+
+def _start(config: TrainConfig, trained: TrainedModel, base: Base, task: Task, labels: list[str]) -> list[str]:
+    if config.continue_from is None:
+        return []
+    return [f"sha256:{start_from(trained, config.continue_from, base, task, labels).digest}"]
+
+
+def _store(config: TrainConfig, trained: TrainedModel, task: Task, inputs: LoopInputs, outcome: Outcome) -> torch.dtype:
+    """Put the best state back as it will be stored, and return the type it is stored in."""
+    if not trained.is_adapter or config.dtype == "float32":
+        trained.put(outcome.state)
+        return torch.float32
+    trained.put(rounded(outcome.state, torch.float16))
+    if config.dtype == "float16" or not inputs.validation:
+        return torch.float16
+    evaluation = evaluate_model(trained.model, task, inputs.validation, inputs.labels, inputs.pad_id)
+    if abs(evaluation.metrics[outcome.metric] - outcome.best_value) < METRIC_MOVES:
+        return torch.float16
+    trained.put(outcome.state)
+    return torch.float32
+
+
+def _measure(config: TrainConfig, task: Task, base: Base, trained: TrainedModel, splits: Splits,
+             labels: list[str]) -> Evaluation:
+    examples = task.encode(splits.test, base.tokenizer, labels, config.max_length)
+    if not examples:
+        return Evaluation(metrics={}, n_rows=0)
+    return evaluate_model(trained.model, task, examples, labels, int(base.tokenizer.pad_token_id or 0))
+
+
+def _data_facts(config: TrainConfig, splits: Splits) -> DataFacts:
+    return DataFacts(name=config.name or splits.name, digest=splits.digest, n_rows=splits.n_rows,
+                     licence=config.licence, source=config.source)
+
+
+def _metrics(outcome: Outcome, evaluation: Evaluation, inputs: LoopInputs) -> list[Metric]:
+    metrics = [Metric(name=name, split="test", value=value, n_rows=evaluation.n_rows)
+               for name, value in evaluation.metrics.items()]
+    if outcome.metric:
+        metrics.append(Metric(name=outcome.metric, split="validation", value=outcome.best_value,
+                              n_rows=len(inputs.validation)))
+    return metrics

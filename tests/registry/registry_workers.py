@@ -1,0 +1,80 @@
+"""What runs in other processes in the registry's tests: publishers at once, promoters at once, publishers that die."""
+
+import os
+import signal
+from multiprocessing import get_context
+from pathlib import Path
+
+import obstore
+
+from adapterhub.errors import StorageError
+from adapterhub.registry import Registry
+
+
+def publish_one(place: str, folder: str, path: str) -> int:
+    """Publish and return the number that it became."""
+    return Registry(place).publish(folder, path).version
+
+
+def promote_one(place: str, reference: str) -> int:
+    """Promote and return the number of the move."""
+    return Registry(place).promote(reference, "production").number
+
+
+def count_steps(place: str, folder: str, path: str) -> int:
+    """Publish in a child that is never killed and return how many steps on the storage it took."""
+    reader, writer = os.pipe()
+    if _forked():
+        os.write(writer, str(_publish_killed_at(place, folder, path, None)).encode())
+        os._exit(0)
+    os.wait()
+    return int(os.read(reader, 100))
+
+
+def publish_killed(place: str, folder: str, path: str, step: int) -> int:
+    """Publish in a child that is killed right before a step; return the child's wait status."""
+    if _forked():
+        _publish_killed_at(place, folder, path, step)
+        os._exit(0)
+    return os.wait()[1]
+
+
+def used_after_fork(place: str) -> int:
+    """Use a registry, fork, use it again in the child; return 1 where the child was refused, 0 where it was not."""
+    registry = Registry(place)
+    registry.list()
+    if _forked():
+        try:
+            registry.list()
+        except StorageError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.wait()[1])
+
+
+def in_clean_process(function: object, calls: list[tuple[object, ...]]) -> list[int]:
+    """Run calls one after another in one fresh process, where forking is safe."""
+    with get_context("spawn").Pool(1) as pool:
+        return pool.starmap(function, calls)  # type: ignore[arg-type]  # any picklable function
+
+
+def _forked() -> bool:
+    return os.fork() == 0
+
+
+def _publish_killed_at(place: str, folder: str, path: str, step: int | None) -> int:
+    done = 0
+
+    def counted(function):  # type: ignore[no-untyped-def]  # takes any of obstore's functions
+        def run(*arguments, **options):  # type: ignore[no-untyped-def]
+            nonlocal done
+            if done == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            done += 1
+            return function(*arguments, **options)
+        return run
+
+    obstore.put, obstore.copy, os.fsync = counted(obstore.put), counted(obstore.copy), counted(os.fsync)
+    Path.unlink = counted(Path.unlink)  # type: ignore[method-assign]  # only in this doomed process
+    Registry(place).publish(folder, path)
+    return done
