@@ -1,0 +1,67 @@
+"""Heads: the architecture's own head code, run on shared hidden states with one adapter's own tensors."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.func import functional_call
+from transformers import AutoConfig, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from adapterhub.adapter.check import AdapterTensors
+from adapterhub.bases.load import Base
+from adapterhub.tasks.task import Task
+
+
+class _SharedTrunk(nn.Module):
+    """Stands where a head model has its base: gives the hidden states that are already there."""
+
+    def __init__(self, pooler: nn.Module | None) -> None:
+        super().__init__()
+        self.pooler = pooler
+        self.hidden: torch.Tensor | None = None  # [B, T, I]
+
+    def forward(self, *_: Any, **__: Any) -> BaseModelOutputWithPooling:  # the architecture calls it its own way
+        """Return the hidden states, pooled where the head reads a pooler."""
+        assert self.hidden is not None, "hidden states are set before the head runs"
+        pooled = self.pooler(self.hidden) if self.pooler is not None else None
+        return BaseModelOutputWithPooling(last_hidden_state=self.hidden, pooler_output=pooled)
+
+
+class Heads:
+    """Head skeletons by task and number of labels; the tensors come with each call."""
+
+    def __init__(self, base: Base, trunk: PreTrainedModel) -> None:
+        self._base, self._trunk = base, trunk
+        self._skeletons: dict[tuple[str, int], tuple[PreTrainedModel, _SharedTrunk]] = {}
+
+    def tensors_of(self, tensors: AdapterTensors) -> dict[str, torch.Tensor]:
+        """Return an adapter's head tensors in float32, by the head model's names."""
+        return {name: torch.from_numpy(array.astype("float32")) for name, array in tensors.head.items()}
+
+    def run(self, task: Task, n_labels: int, tensors: Mapping[str, torch.Tensor], hidden: torch.Tensor,
+            inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return a task's outputs for rows that share one adapter. hidden [B, T, I]."""
+        mask = inputs["attention_mask"]
+        if not n_labels:
+            return task.outputs(BaseModelOutputWithPooling(last_hidden_state=hidden), mask)
+        model, shared = self._skeleton(task, n_labels)
+        shared.hidden = hidden
+        try:
+            output = functional_call(model, dict(tensors), kwargs=dict(inputs))
+        finally:
+            shared.hidden = None
+        return task.outputs(output, mask)
+
+    def _skeleton(self, task: Task, n_labels: int) -> tuple[PreTrainedModel, _SharedTrunk]:
+        key = (task.name, n_labels)
+        if key not in self._skeletons:
+            config = AutoConfig.from_pretrained(self._base.source.folder, num_labels=n_labels)
+            with torch.device("meta"):
+                model = task.auto_class.from_config(config)
+            reads_pooler = getattr(model.base_model, "pooler", None) is not None
+            shared = _SharedTrunk(getattr(self._trunk, "pooler", None) if reads_pooler else None)
+            setattr(model, model.base_model_prefix, shared)
+            self._skeletons[key] = (model.eval(), shared)
+        return self._skeletons[key]
