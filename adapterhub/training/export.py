@@ -73,6 +73,12 @@ def export_folder(output: Path, config: TrainConfig, base: Base, task: Task, tra
         _require_reload(folder, base, task, facts.labels, probe)
 
 
+def export_whole_model(output: Path, trained: TrainedModel) -> None:
+    """Write a fully fine-tuned model, for comparison. Raises as `export_folder`."""
+    with folder_written_whole(output) as folder:
+        trained.model.save_pretrained(str(folder))
+
+
 def rounded(state: State, dtype: torch.dtype) -> State:
     """Return a state as a file of `dtype` gives it back, in float32."""
     return {name: value.to(dtype).float() for name, value in state.items()}

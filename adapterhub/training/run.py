@@ -17,7 +17,7 @@ from adapterhub.tasks.table import find_task
 from adapterhub.tasks.task import Evaluation, Example, Task
 from adapterhub.training.config import TrainConfig
 from adapterhub.training.evaluate import evaluate_model
-from adapterhub.training.export import ExportFacts, export_folder, rounded
+from adapterhub.training.export import ExportFacts, export_folder, export_whole_model, rounded
 from adapterhub.training.loop import LoopInputs, Outcome, run_loop, seed_everything
 from adapterhub.training.methods import TrainedModel, build_model, start_from
 
@@ -30,7 +30,7 @@ class TrainResult:
     """What a run gave."""
 
     folder: Path | None
-    """None for full fine-tuning, which gives no adapter."""
+    """None for full fine-tuning, which writes a whole model instead of an adapter."""
     outcome: Outcome
     evaluation: Evaluation
     """On the test rows, with the tensors as they are stored."""
@@ -83,6 +83,8 @@ def run_training(config: TrainConfig, settings: Settings) -> TrainResult:
                         seconds=time.perf_counter() - started)
     if trained.is_adapter:
         export_folder(config.output, config, base, task, trained, facts)
+    else:
+        export_whole_model(config.output, trained)
     return TrainResult(folder=config.output if trained.is_adapter else None, outcome=outcome, evaluation=evaluation,
                        n_trained=trained.n_trained, n_truncated=n_truncated)
 

@@ -1,0 +1,20 @@
+"""The entry: every command in one group."""
+
+import click
+
+from adapterhub.cli.demo import demo
+from adapterhub.cli.doctor import doctor
+from adapterhub.cli.predict import predict
+from adapterhub.cli.registry import history, list_adapters, promote, publish, pull, rollback, search, show, verify
+from adapterhub.cli.train import evaluate, train
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="adapterhub")
+def main() -> None:
+    """One frozen base, many tasks: train, publish, swap, predict and compare adapters."""
+
+
+for command in (train, evaluate, publish, list_adapters, search, show, pull, verify, promote, rollback, history,
+                predict, demo, doctor):
+    main.add_command(command)

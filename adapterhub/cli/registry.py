@@ -1,0 +1,218 @@
+"""Commands on a registry: publish, list, search, show, pull, verify, promote, rollback, history."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from adapterhub.cli.output import guarded, json_option, print_json, print_table, registry_option
+
+if TYPE_CHECKING:
+    from adapterhub.registry import AliasMove, Listing
+
+
+@click.command(epilog="Example: adapterhub publish folder support/intents --alias production")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("name", metavar="NAMESPACE/NAME")
+@click.option("--version", type=int, help="Demand this version number.")
+@click.option("--alias", help="Move this alias to the version.")
+@registry_option
+@json_option
+@guarded
+def publish(folder: Path, name: str, version: int | None, alias: str | None, place: str | None, as_json: bool) -> None:
+    """Publish an adapter folder as the next version; it never changes afterwards."""
+    from adapterhub.adapter.reference import parse_path, require_alias
+    from adapterhub.cli.places import open_places
+
+    parse_path(name)
+    if alias:
+        require_alias(alias)
+    registries, _ = open_places(place)
+    published = registries.publish(folder, name, version)
+    if alias:
+        registries.promote(published.reference, alias)
+    if as_json:
+        print_json({"reference": published.reference, "digest": published.digest, "is_new": published.is_new})
+    else:
+        done = "Published" if published.is_new else "Nothing new; this content is already"
+        click.echo(f"{done} {published.reference} (sha256:{published.digest[:12]}, {published.size_bytes:,} bytes) "
+                   f"in {published.place}.")
+        if alias:
+            click.echo(f"{name}@{alias} -> {published.reference}")
+
+
+@click.command("list", epilog="Example: adapterhub list --json")
+@registry_option
+@json_option
+@guarded
+def list_adapters(place: str | None, as_json: bool) -> None:
+    """List every adapter by its latest version."""
+    from adapterhub.cli.places import open_places
+
+    registries, _ = open_places(place)
+    _print_listings(registries.list(), registries.where, as_json)
+
+
+@click.command(epilog="Example: adapterhub search bank --task text-classification")
+@click.argument("text", default="")
+@click.option("--task", help="Only this task.")
+@click.option("--base", help="A base's id, or the beginning of its fingerprint.")
+@click.option("--label", help="Only adapters with this label.")
+@registry_option
+@json_option
+@guarded
+def search(text: str, task: str | None, base: str | None, label: str | None, place: str | None, as_json: bool) -> None:
+    """Find adapters by words in their name, task, labels, data or card."""
+    from adapterhub.cli.places import open_places
+    from adapterhub.registry import Query
+
+    registries, _ = open_places(place)
+    _print_listings(registries.search(Query(text=text, task=task, base=base, label=label)), registries.where, as_json)
+
+
+@click.command(epilog="Example: adapterhub show support/banking77")
+@click.argument("reference")
+@registry_option
+@json_option
+@guarded
+def show(reference: str, place: str | None, as_json: bool) -> None:
+    """Show one version: its card, or its manifest with --json."""
+    import json
+
+    from adapterhub.adapter.manifest import MANIFEST_FILE
+    from adapterhub.cli.places import open_places
+
+    registries, _ = open_places(place)
+    version = registries.resolve(reference)
+    folder = registries.read(version)
+    if as_json:
+        print_json({"reference": version.reference, "digest": version.digest,
+                    "manifest": json.loads(folder.files[MANIFEST_FILE])})
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    card = folder.files["README.md"].decode(errors="replace").split("---\n", 2)[-1]
+    console = Console()
+    console.print(f"{version.reference}  sha256:{version.digest}  {version.size_bytes:,} bytes", soft_wrap=True)
+    console.print(Markdown(card))
+
+
+@click.command(epilog="Example: adapterhub pull support/banking77@production folder")
+@click.argument("reference")
+@click.argument("folder", type=click.Path(path_type=Path))
+@registry_option
+@json_option
+@guarded
+def pull(reference: str, folder: Path, place: str | None, as_json: bool) -> None:
+    """Copy a version into a new folder, every digest compared."""
+    from adapterhub.cli.places import open_places
+
+    registries, _ = open_places(place)
+    version = registries.resolve(reference)
+    registries.pull(version, folder)
+    if as_json:
+        print_json({"reference": version.reference, "digest": version.digest, "folder": str(folder)})
+    else:
+        click.echo(f"Pulled {version.reference} (sha256:{version.digest[:12]}) to {folder}; every digest agrees.")
+
+
+@click.command(epilog="Example: adapterhub verify support/banking77 --base embedded")
+@click.argument("reference")
+@click.option("--base", help="Also check against this base, and run the probe on it.")
+@registry_option
+@json_option
+@guarded
+def verify(reference: str, base: str | None, place: str | None, as_json: bool) -> None:
+    """Check a version's digests and structure; with --base also that it computes what it did when it was made."""
+    from adapterhub.cli.places import open_places
+
+    registries, settings = open_places(place)
+    shapes = None
+    if base:
+        from adapterhub.bases.load import load_base
+
+        shapes = load_base(base, cache=settings.cache).shapes
+    verification = registries.verify(reference, shapes)
+    checks = list(verification.checks)
+    if base:
+        from adapterhub.runtime.measure import verify_probe
+
+        checks.append(f"probe within {verify_probe(registries.read(verification.version), base, settings):.1e}")
+    if as_json:
+        print_json({"reference": verification.version.reference, "digest": verification.version.digest,
+                    "checks": checks, "not_checked": list(verification.not_checked)})
+    else:
+        click.echo(f"{verification.version.reference} is whole: {'; '.join(checks)}.")
+        if not base:
+            click.echo("Not checked: whether it fits a base, and the probe. Give --base embedded.")
+
+
+@click.command(epilog="Example: adapterhub promote support/intents@2 production")
+@click.argument("reference")
+@click.argument("alias")
+@registry_option
+@json_option
+@guarded
+def promote(reference: str, alias: str, place: str | None, as_json: bool) -> None:
+    """Move an alias to a version."""
+    from adapterhub.cli.places import open_places
+
+    registries, _ = open_places(place)
+    _print_moves([registries.promote(reference, alias)], as_json)
+
+
+@click.command(epilog="Example: adapterhub rollback support/intents@production")
+@click.argument("reference", metavar="NAMESPACE/NAME@ALIAS")
+@click.option("--steps", default=1, show_default=True)
+@registry_option
+@json_option
+@guarded
+def rollback(reference: str, steps: int, place: str | None, as_json: bool) -> None:
+    """Point an alias to what it pointed to before."""
+    from adapterhub.cli.places import open_places
+
+    registries, _ = open_places(place)
+    _print_moves([registries.rollback(reference, steps=steps)], as_json)
+
+
+@click.command(epilog="Example: adapterhub history support/intents@production")
+@click.argument("reference", metavar="NAMESPACE/NAME@ALIAS")
+@registry_option
+@json_option
+@guarded
+def history(reference: str, place: str | None, as_json: bool) -> None:
+    """Show every move of an alias."""
+    from adapterhub.cli.places import open_places
+
+    registries, _ = open_places(place)
+    _print_moves(registries.history(reference), as_json)
+
+
+def _print_listings(listings: "Sequence[Listing]", where: str, as_json: bool) -> None:
+    lines = [_listing_facts(listing) for listing in listings]
+    if as_json:
+        print_json(lines)
+    else:
+        header = ("reference", "task", "labels", "rank", "bytes", "metric", "base", "aliases")
+        print_table(f"{len(lines)} adapters in {where}", header, [[line[name] for name in header] for line in lines])
+
+
+def _listing_facts(listing: "Listing") -> dict[str, Any]:
+    manifest, metric = listing.manifest, listing.main_metric
+    return {"reference": listing.version.reference, "digest": listing.version.digest, "task": manifest.task,
+            "labels": len(manifest.labels), "rank": manifest.method.rank, "bytes": listing.version.size_bytes,
+            "metric": f"{metric.name} {metric.value:.3f}" if metric else "", "base": manifest.base.id,
+            "aliases": ", ".join(f"{alias}={version}" for alias, version in sorted(listing.aliases.items()))}
+
+
+def _print_moves(moves: "Sequence[AliasMove]", as_json: bool) -> None:
+    lines = [{"number": move.number, "alias": f"{move.path}@{move.alias}", "version": move.version,
+              "digest": move.digest, "action": move.action, "at": move.at} for move in moves]
+    if as_json:
+        print_json(lines)
+    else:
+        for line in lines:
+            click.echo(f"{line['at']}  {line['action']:<8}  {line['alias']} -> version {line['version']} "
+                       f"(sha256:{str(line['digest'])[:12]})")

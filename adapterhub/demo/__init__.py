@@ -1,0 +1,1 @@
+"""The demo: the whole way, from example rows to measured savings."""
