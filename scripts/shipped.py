@@ -130,10 +130,9 @@ def bare_base(name, recipe, settings):  # type: ignore[no-untyped-def]
 
 def publish(name, recipe, settings):  # type: ignore[no-untyped-def]
     """Add the comparison to the card and publish the folder to registry/, aliased production."""
-    from adapterhub.training.describe import add_comparison
-
     from adapterhub.adapter.folder import read_folder
     from adapterhub.registry import Registry
+    from adapterhub.training.describe import add_comparison
 
     folder, path = WORK / name, WORK / f"{name}.reference.json"
     if not folder.is_dir():

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from adapterhub.errors import DataError, did_you_mean, near_misses
+from adapterhub.errors import DataError, UnknownName, did_you_mean, near_misses
 
 COMMON_COLUMNS: dict[str, tuple[str, ...]] = {
     "text": ("text", "sentence", "message", "utterance", "content", "review", "headline", "query", "sentence1",
@@ -30,18 +30,26 @@ def match_columns(available: Sequence[str], columns: Columns, given: Mapping[str
                   source: str) -> dict[str, str]:
     """Return field -> column, given names first, common names otherwise.
 
-    Raises DataError where a required field has no column, or a given column is not there.
+    Raises DataError where a required field has no column, a given column is not there, or one stands for two fields;
+    UnknownName where `given` names a field that is neither required nor optional.
     """
-    lowered = {name.lower(): name for name in available}
+    fields = (*columns.required, *columns.optional)
+    for name in given:
+        if name not in fields:
+            raise UnknownName("field", name, fields)
+    if len(set(given.values())) < len(given):
+        raise DataError(f"One column of {source} is given for two fields: {dict(given)}.",
+                        hint="Give each field its own column.")
+    lowered = {name.lower(): name for name in reversed(available)}
     matched: dict[str, str] = {}
-    for name in (*columns.required, *columns.optional):
+    for name in fields:
         if name in given:
             if given[name] not in available:
                 raise DataError(f"{source} has no column {given[name]!r}; it has {', '.join(available)}.",
                                 hint=did_you_mean(near_misses(given[name], available)))
             matched[name] = given[name]
         else:
-            taken = set(matched.values())
+            taken = {*matched.values(), *given.values()}
             found = [lowered[c] for c in COMMON_COLUMNS[name] if c in lowered and lowered[c] not in taken]
             if found:
                 matched[name] = found[0]

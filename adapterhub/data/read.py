@@ -1,144 +1,109 @@
-"""Rows from a file or a Hugging Face data set, through `datasets`, with every fault told by its row."""
+"""Rows from a table, keyed by field, with every fault told by its row. It knows no tasks and no splits."""
 
 import ast
 import contextlib
 import json
-import tempfile
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from adapterhub.data.columns import Columns, match_columns
-from adapterhub.errors import DataError, did_you_mean, near_misses
+from adapterhub.data.formats import Table, read_table
+from adapterhub.errors import DataError
 
 Rows = list[dict[str, Any]]
 
-_BUILDERS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json", ".parquet": "parquet"}
 _LIST_FIELDS = ("tokens", "tags")
 _MAX_FAULTS = 5
 
 
 def read_rows(source: Path, *, columns: Columns, given: Mapping[str, str]) -> Rows:
-    """Read one file's rows: csv, tsv, json, jsonl (also .gz), parquet; keyed by field.
+    """Read one file's rows: csv, tsv, json, jsonl, parquet (also .gz); keyed by field.
 
-    Raises DataError for no such file, an unknown kind, no rows, a missing column, or rows at fault (by number).
+    Raises DataError for no such file, an unknown kind, a malformed line, no rows, a missing column, or rows at fault
+    (by number); UnknownName where `given` names a field that the task does not have.
     """
-    table = _load_file(source)
-    if len(table) == 0:
-        raise DataError(f"{source} has no rows.", hint="Give a file with at least one row below its header.")
-    return to_rows(table, source=str(source), columns=columns, given=given)
+    return to_rows(read_table(source), columns=columns, given=given)
 
 
-def to_rows(table: Any, *, source: str, columns: Columns, given: Mapping[str, str]) -> Rows:
-    """Turn a `datasets.Dataset` into rows keyed by field; labels become strings. Raises DataError."""
-    matched = match_columns(table.column_names, columns, given, source=source)
-    names = {name: _class_names(table.features[column]) for name, column in matched.items()}
-    table = table.select_columns(list(dict.fromkeys(matched.values())))
+def to_rows(table: Table, *, columns: Columns, given: Mapping[str, str]) -> Rows:
+    """Turn a table into rows keyed by field; labels and tags become strings. Raises as `read_rows`."""
+    matched = match_columns(table.names, columns, given, source=table.source)
+    raw = {name: table.column(column) for name, column in matched.items()}
     faults: list[str] = []
     rows: Rows = []
-    for number, raw in enumerate(table, start=1):
-        row = {name: _value(name, raw[column], names[name]) for name, column in matched.items()}
-        row = {name: value for name, value in row.items() if value is not None or name in columns.required}
+    for i in range(table.n_rows):
+        row = {name: _value(name, values[i]) for name, values in raw.items()}
+        row = {name: value for name, value in row.items() if name in columns.required or value not in (None, "")}
         if fault := _fault(row, columns):
-            faults.append(f"row {number} {fault}")
+            faults.append(f"row {i + 1} {fault}")
         rows.append(row)
+    # A column that only some rows fill is a fault of the others; one that none fills is not there.
+    partial = [name for name in columns.optional if 0 < sum(name in row for row in rows) < len(rows)]
+    faults += [f"row {number} has no {name}" for name in partial
+               for number, row in enumerate(rows, start=1) if name not in row]
     if faults:
         more = f" and {len(faults) - _MAX_FAULTS} more" if len(faults) > _MAX_FAULTS else ""
-        raise DataError(f"{source}: {'; '.join(faults[:_MAX_FAULTS])}{more}.", hint="Mend or remove these rows.")
+        raise DataError(f"{table.source}: {'; '.join(faults[:_MAX_FAULTS])}{more}.", hint="Mend or remove these rows.")
     return rows
 
 
-def file_kind(path: Path) -> str | None:
-    """Return the `datasets` builder for a file's name, None where there is none."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] == ".gz":
-        suffixes.pop()
-    return _BUILDERS.get(suffixes[-1]) if suffixes else None
-
-
-@contextlib.contextmanager
-def quiet_datasets() -> Iterator[None]:
-    """Hold back the progress bars and logs of `datasets` inside the block."""
-    import datasets
-
-    verbosity, has_bars = datasets.logging.get_verbosity(), datasets.is_progress_bar_enabled()
-    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        datasets.logging.set_verbosity(verbosity)
-        if has_bars:
-            datasets.enable_progress_bars()
-
-
-def _load_file(path: Path) -> Any:
-    import datasets
-
-    if not path.is_file():
-        near = near_misses(path.name, [entry.name for entry in path.parent.iterdir()]) if path.parent.is_dir() else []
-        raise DataError(f"No such file: {path}.", hint=did_you_mean(near) or "Check the path.")
-    kind = file_kind(path)
-    if kind is None:
-        raise DataError(f"{path.name} is of an unknown kind.",
-                        hint=f"Known: {', '.join(_BUILDERS)}, also with .gz behind.")
-    if path.stat().st_size == 0:
-        raise DataError(f"{path} has no rows: the file is empty.", hint="Give a file with rows.")
-    options: dict[str, Any] = {}
-    if kind == "csv":
-        options = {"sep": "\t" if ".tsv" in path.suffixes else ",", "keep_default_na": False}
-    # Pickled cache files of other people's data have no place in the user's home.
-    with tempfile.TemporaryDirectory() as cache, quiet_datasets():
-        try:
-            return datasets.load_dataset(kind, data_files=str(path), split="train", cache_dir=cache,
-                                         keep_in_memory=True, **options)
-        except Exception as error:  # datasets raises many kinds, all meaning: this file cannot be read
-            cause = error.__cause__ or error
-            raise DataError(f"{path} cannot be read as {kind} ({str(cause).splitlines()[0].rstrip('.')}).",
-                            hint="Check that it is UTF-8 and whole.") from error
-
-
-def _class_names(feature: Any) -> list[str] | None:
-    feature = getattr(feature, "feature", feature)
-    return getattr(feature, "names", None)
-
-
-def _value(name: str, value: Any, names: list[str] | None) -> Any:
-    if value is None:
+def _value(name: str, value: Any) -> Any:
+    """Return a raw value as its field's type where it can be; `_fault` tells the others."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if name in _LIST_FIELDS:
-        values = _as_list(value)
-        return [names[v] if names and isinstance(v, int) else str(v) for v in values]
+        items = _as_list(value)
+        return items if items is None else ["" if item is None else str(item) for item in items]
     if name == "score":
         try:
             return float(value)
         except (TypeError, ValueError):
             return value
-    return (names[value] if names and isinstance(value, int) else str(value)).strip()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # an integer column with gaps is floating point in parquet
+    return str(value).strip() if isinstance(value, str | int | float) else value
 
 
-def _as_list(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any] | None:
     if not isinstance(value, str):
-        return list(value)
+        return list(value) if isinstance(value, list | tuple) else None
     if value.lstrip().startswith("["):
-        try:
-            return list(json.loads(value))
-        except ValueError:
-            with contextlib.suppress(ValueError, SyntaxError):
-                return list(ast.literal_eval(value))
+        for parse in (json.loads, ast.literal_eval):
+            with contextlib.suppress(ValueError, SyntaxError, RecursionError):
+                return list(parse(value))
     return value.split()
 
 
 def _fault(row: Mapping[str, Any], columns: Columns) -> str | None:
+    """Return what is wrong with a row, None where nothing is."""
     for name in (*columns.required, *(name for name in columns.optional if name in row)):
-        if row.get(name) is None or row[name] == "" or row[name] == []:
+        value = row.get(name)
+        if value is None or value == "" or value == []:
             return f"has no {name}"
-        if name == "score" and not isinstance(row[name], float):
-            return f"has the score {row[name]!r}, expected a number"
-    if "tags" in row:
-        if len(row["tokens"]) != len(row["tags"]):
-            return f"has {len(row['tokens'])} tokens and {len(row['tags'])} tags"
-        bad = [tag for tag in row["tags"] if tag != "O" and not (tag[:2] in ("B-", "I-") and tag[2:])]
-        if bad:
-            return f"has the tag {bad[0]!r}, expected O, B-TYPE or I-TYPE"
-    return None
+        if name == "score":
+            if not isinstance(value, float) or not math.isfinite(value):
+                return f"has the score {value!r}, expected a number"
+        elif name not in _LIST_FIELDS and not isinstance(value, str):
+            return f"has a {type(value).__name__} as its {name}, expected a string"
+        elif not _is_unicode(value):
+            return f"has a {name} with half a surrogate pair, which is no text"
+    return _tag_fault(row)
+
+
+def _tag_fault(row: Mapping[str, Any]) -> str | None:
+    if "tags" not in row or "tokens" not in row:
+        return None
+    if len(row["tokens"]) != len(row["tags"]):
+        return f"has {len(row['tokens'])} tokens and {len(row['tags'])} tags"
+    bad = [tag for tag in row["tags"] if tag != "O" and not (tag[:2] in ("B-", "I-") and tag[2:])]
+    return f"has the tag {bad[0]!r}, expected O, B-TYPE or I-TYPE" if bad else None
+
+
+def _is_unicode(value: str | list[str]) -> bool:
+    try:
+        "".join(value).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

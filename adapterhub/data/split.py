@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from adapterhub.data.columns import Columns
-from adapterhub.data.read import Rows, file_kind, quiet_datasets, read_rows, to_rows
+from adapterhub.data.formats import Table, file_kind
+from adapterhub.data.hub import load_tables, may_be_dataset
+from adapterhub.data.read import Rows, read_rows, to_rows
 from adapterhub.errors import DataError
 from adapterhub.files import canonical_json, sha256_of_bytes
 
@@ -55,7 +57,7 @@ def read_splits(source: str, *, columns: Columns, given: Mapping[str, str], plan
     if path.is_dir():
         parts = {part: read_rows(file, columns=columns, given=given) for part, file in _part_files(path).items()}
         name = path.resolve().name
-    elif path.exists() or file_kind(path) is not None:
+    elif _is_file(source):
         parts, name = {"train": read_rows(path, columns=columns, given=given)}, path.name.partition(".")[0]
     else:
         parts, name = _read_hub(source, columns, given), source
@@ -63,8 +65,16 @@ def read_splits(source: str, *, columns: Columns, given: Mapping[str, str], plan
 
 
 def read_test_rows(source: str, *, columns: Columns, given: Mapping[str, str]) -> Rows:
-    """Read the rows to evaluate on: a file's own, or a folder's test part. Raises DataError."""
+    """Read the rows to evaluate on: a file's own, or the test part of a folder or Hugging Face data set.
+
+    Raises DataError as `read_rows`, and where there is no test part.
+    """
     path = Path(source)
+    if not path.is_dir() and not _is_file(source):
+        parts = _parts_of_dataset(load_tables(source))
+        if "test" not in parts:
+            raise DataError(f"{source} has no test part, it has {', '.join(parts)}.", hint="Give a file instead.")
+        return to_rows(parts["test"], columns=columns, given=given)
     if path.is_dir():
         files = _part_files(path)
         if "test" not in files:
@@ -84,7 +94,9 @@ def split_rows(rows: Rows, plan: SplitPlan) -> tuple[Rows, Rows, Rows]:
         groups[row[plan.stratify_by] if plan.stratify_by else None].append(i)
     if rare := {str(label): len(members) for label, members in groups.items() if len(members) < n_parts}:
         told = ", ".join(f"{label} ({count})" for label, count in sorted(rare.items())[:5])
-        raise DataError(f"Too few rows to split into {n_parts} parts: {told.replace('None', 'all')}.",
+        told = f"{told} and {len(rare) - 5} more" if len(rare) > 5 else told
+        told = told if plan.stratify_by else f"all ({len(rows)})"
+        raise DataError(f"Too few rows to split into {n_parts} parts: {told}.",
                         hint=f"Each class needs at least {n_parts} rows; add rows or give the parts as files.")
     generator = random.Random(plan.seed)  # noqa: S311  # a split, not a secret
     part_of: dict[int, int] = {}
@@ -147,17 +159,18 @@ def _part_files(folder: Path) -> dict[str, Path]:
 
 
 def _read_hub(name: str, columns: Columns, given: Mapping[str, str]) -> dict[str, Rows]:
-    import datasets
-
-    path, _, config = name.partition(":")
-    with quiet_datasets():
-        try:
-            tables = datasets.load_dataset(path, config or None)
-        except Exception as error:  # datasets and the Hub raise many kinds, all meaning: it cannot be had
-            raise DataError(f"No such file, folder or Hugging Face data set: {name} "
-                            f"({str(error).splitlines()[0][:160]}).", hint="Check the path or the name.") from error
-    parts = {part: to_rows(tables[found[0]], source=f"{name} {part}", columns=columns, given=given)
-             for part, names in _NAMES.items() if (found := [n for n in names if n in tables])}
+    tables = load_tables(name)
+    parts = _parts_of_dataset(tables)
     if "train" not in parts:
         raise DataError(f"{name} has no train part, it has {', '.join(tables)}.", hint="Choose another data set.")
-    return parts
+    return {part: to_rows(table, columns=columns, given=given) for part, table in parts.items()}
+
+
+def _parts_of_dataset(tables: Mapping[str, Table]) -> dict[str, Table]:
+    return {part: tables[found[0]] for part, names in _NAMES.items() if (found := [n for n in names if n in tables])}
+
+
+def _is_file(source: str) -> bool:
+    """A source that is no folder names a file where it exists, looks like one, or cannot be a data set's name."""
+    path = Path(source)
+    return path.exists() or file_kind(path) is not None or not may_be_dataset(source)

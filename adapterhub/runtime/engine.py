@@ -126,6 +126,7 @@ class Runtime:
 def _encode(base: Base, adapter: LoadedAdapter, row: Any, number: int) -> Example:
     try:
         parsed = adapter.task.parse_row(row)
-        return adapter.task.encode([parsed], base.tokenizer, adapter.labels, adapter.max_length)[0]
+        longest = min(adapter.max_length, base.max_length)
+        return adapter.task.encode([parsed], base.tokenizer, adapter.labels, longest)[0]
     except AdapterHubError as error:
         raise PredictionError(f"Row {number}: {error.message}", hint=error.hint) from error

@@ -11,6 +11,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from adapterhub.adapter.check import AdapterTensors
 from adapterhub.bases.load import Base
+from adapterhub.errors import PredictionError
 from adapterhub.tasks.task import Task
 
 
@@ -36,9 +37,19 @@ class Heads:
         self._base, self._trunk = base, trunk
         self._skeletons: dict[tuple[str, int], tuple[PreTrainedModel, _SharedTrunk]] = {}
 
-    def tensors_of(self, tensors: AdapterTensors) -> dict[str, torch.Tensor]:
-        """Return an adapter's head tensors in float32, by the head model's names."""
-        return {name: torch.from_numpy(array.astype("float32")) for name, array in tensors.head.items()}
+    def tensors_of(self, task: Task, n_labels: int, tensors: AdapterTensors) -> dict[str, torch.Tensor]:
+        """Return an adapter's head tensors in float32, by the head model's names.
+
+        Raises PredictionError where they are not exactly what the task's head reads.
+        """
+        head = {name: torch.from_numpy(array.astype("float32")) for name, array in tensors.head.items()}
+        read = dict(self._skeleton(task, n_labels)[0].named_parameters()) if n_labels else {}
+        wrong = [name for name, value in head.items() if name not in read or read[name].shape != value.shape]
+        wrong += [name for name, value in read.items() if value.is_meta and name not in head]
+        if wrong:
+            raise PredictionError(f"The head tensor {wrong[0]} is not what the head of {task.name} with {n_labels} "
+                                  "labels reads.", hint="Train it again, with the task's own head alone saved whole.")
+        return head
 
     def run(self, task: Task, n_labels: int, tensors: Mapping[str, torch.Tensor], hidden: torch.Tensor,
             inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:

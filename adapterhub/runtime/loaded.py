@@ -53,19 +53,20 @@ class LoadedAdapters:
     def load(self, folder: AdapterFolder, *, in_use: Iterable[str]) -> LoadedAdapter:
         """Check a folder against the base and copy it into a slot, evicting none that is `in_use`.
 
-        Raises BaseMismatch, InvalidFolder as the check; PredictionError where every slot is in use.
+        Raises BaseMismatch, InvalidFolder as the check; PredictionError where it changes what cannot be shared, or
+        every slot is in use.
         """
-        tensors = check_folder(folder, self._base.shapes)
-        slot = self._free_slot(set(in_use))
+        tensors, manifest = check_folder(folder, self._base.shapes), folder.manifest
         strip = {module: self._base.shapes.strip(module) for module in tensors.delta_a}
         if unknown := sorted(set(strip.values()) - self._slots.layers.keys()):
-            self._free.append(slot)
             raise PredictionError(f"Adapter {folder.path} changes {unknown[0]}, which is no layer of the encoder.",
                                   hint="Train it on linear layers of the encoder.")
+        task = find_task(manifest.task)
+        head = self._heads.tensors_of(task, len(manifest.labels), tensors)
+        slot = self._free_slot(set(in_use))
         self._slots.put(slot, tensors, folder.config, strip)
-        manifest = folder.manifest
-        adapter = LoadedAdapter(digest=folder.digest, slot=slot, task=find_task(manifest.task), labels=manifest.labels,
-                                max_length=manifest.head.max_length, head=self._heads.tensors_of(tensors))
+        adapter = LoadedAdapter(digest=folder.digest, slot=slot, task=task, labels=manifest.labels,
+                                max_length=manifest.head.max_length, head=head)
         self._by_digest[folder.digest] = adapter
         self.n_loads += 1
         return adapter

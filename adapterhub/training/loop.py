@@ -70,6 +70,9 @@ def run_loop(config: TrainConfig, trained: TrainedModel, task: Task, inputs: Loo
     n_steps = config.epochs * len(loader)
     schedule = get_linear_schedule_with_warmup(optimizer, int(config.warmup * n_steps), n_steps)
     model, optimizer, schedule = accelerator.prepare(trained.model, optimizer, schedule)
+    # Accelerate wraps the model's own forward in autocast for good; here only the loss is computed in it, so that
+    # what is measured, probed and exported afterwards is float32.
+    accelerator.unwrap_model(model, keep_fp32_wrapper=False)
     outcome, started = Outcome(state={}), time.perf_counter()
 
     def step(examples: list[Example]) -> float:
