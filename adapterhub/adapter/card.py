@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from adapterhub.adapter.front_matter import front_matter
 from adapterhub.adapter.manifest import BaseFacts, DataFacts, MethodFacts, Metric, TrainingFacts
 
 
@@ -35,36 +36,38 @@ class CardFacts:
 
 def render_card(facts: CardFacts) -> str:
     """Return the card's Markdown, with the Hub's front matter."""
-    data, training = facts.data, facts.training
-    rows = ", ".join(f"{count} {split}" for split, count in data.n_rows.items())
+    data, method = facts.data, facts.method
+    rows = ", ".join(f"{count:,} {split}" for split, count in data.n_rows.items())
     figures = CardTable(title="Measured", header=("metric", "split", "rows", "value"),
                         lines=[(m.name, m.split, str(m.n_rows), f"{m.value:.4f}") for m in facts.metrics])
-    settings = CardTable(title="How it was made", header=("setting", "value"),
-                         lines=[(name, str(value)) for name, value in sorted(training.hyperparameters.items())]
-                         + [("seed", str(training.seed))] + sorted(training.versions.items()))
     shown = f"{', '.join(facts.labels[:20])}{' ...' if len(facts.labels) > 20 else ''}"
+    head = ", the task's head included" if facts.labels else ""
     parts = [
-        _front_matter(facts),
+        front_matter(task=facts.task, method=method.name, hub_base=facts.hub_base, data=data, metrics=facts.metrics),
         f"# {data.name}: {facts.task}\n",
-        f"A {facts.method.name} adapter of rank {facts.method.rank} for the base `{facts.hub_base}` "
-        f"(fingerprint `{facts.base.fingerprint[:12]}`): {facts.method.n_parameters:,} parameters in "
-        f"{facts.method.dtype}, the task's head included.\n",
+        f"An adapter (`{method.name}`, rank {method.rank}) for the base `{facts.hub_base}` (fingerprint "
+        f"`{facts.base.fingerprint[:12]}`): {method.n_parameters:,} parameters in {method.dtype}"
+        f"{head}.\n",
         f"{len(facts.labels)} labels: {shown}.\n" if facts.labels else "",
         f"## Data\n\n{data.name}: {rows} rows. {_licence(data)}\n",
         _table(figures),
         *(_table(table) for table in facts.tables),
-        _table(settings),
-        f"Training took {training.seconds:.0f} s; peak memory of the process "
-        f"{training.peak_memory_bytes / 1e6:.0f} MB.\n",
+        _making(facts.training),
         f"## Use it with stock PEFT\n\n```python\n{facts.usage}\n```\n",
     ]
     return "\n".join(part for part in parts if part)
 
 
-def _front_matter(facts: CardFacts) -> str:
-    lines = ["---", f"base_model: {facts.hub_base}", "base_model_relation: adapter", "library_name: peft",
-             f"pipeline_tag: {facts.task}", "tags:", "- adapterhub", f"- {facts.method.name}", "---", ""]
-    return "\n".join(lines)
+def _making(training: TrainingFacts) -> str:
+    settings = CardTable(title="How it was made", header=("setting", "value"),
+                         lines=[(name, _setting(value)) for name, value in sorted(training.hyperparameters.items())]
+                         + [("seed", str(training.seed))] + sorted(training.versions.items()))
+    return (f"{_table(settings)}\nTraining took {training.seconds:.0f} s; peak memory of the process "
+            f"{training.peak_memory_bytes / 1e6:.0f} MB.\n")
+
+
+def _setting(value: str | int | float | bool | None) -> str:
+    return "default" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _licence(data: DataFacts) -> str:
@@ -76,5 +79,10 @@ def _table(table: CardTable) -> str:
     if not table.lines:
         return ""
     lines = [f"| {' | '.join(table.header)} |", f"|{'---|' * len(table.header)}",
-             *(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in table.lines)]
+             *(f"| {' | '.join(_cell(text) for text in line)} |" for line in table.lines)]
     return f"## {table.title}\n\n" + "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    """Return a text that stays in its cell."""
+    return " ".join(text.replace("|", "/").split())

@@ -8,7 +8,7 @@ from pathlib import Path
 from adapterhub.bases.embedded import EMBEDDED, require_upstream_weights
 from adapterhub.bases.resolve import BaseSource
 from adapterhub.errors import AdapterHubError, BaseNotFound
-from adapterhub.files import canonical_json, read_json, sha256_of_bytes, sha256_of_file, write_atomic
+from adapterhub.files import canonical_json, read_json, sha256_of_bytes, sha256_of_file, storage_errors, write_atomic
 
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "spiece.model", "tokenizer.model",
                     "sentencepiece.bpe.model")
@@ -30,14 +30,24 @@ class Fingerprint:
 def fingerprint_base(source: BaseSource, cache: Path) -> Fingerprint:
     """Return a base's fingerprint, from `cache` where its files have not changed (path, size, time).
 
-    Raises BaseNotFound where weights or tokenizer are missing, or where the embedded base is not upstream's.
+    Raises BaseNotFound where weights, tokenizer or config are missing, or where the embedded base is not upstream's;
+    StorageError where they cannot be read.
     """
+    with storage_errors(source.folder):
+        return _known_or_taken(source, cache)
+
+
+def _known_or_taken(source: BaseSource, cache: Path) -> Fingerprint:
     weights = _weights_files(source.folder)
     tokenizer = [source.folder / name for name in _TOKENIZER_FILES if (source.folder / name).is_file()]
     if not tokenizer:
         raise BaseNotFound(f"{source.folder} holds no tokenizer.", hint="Save the tokenizer beside the model.")
-    files = [*weights, *tokenizer, source.folder / "config.json"]
-    entry = cache / "fingerprints" / f"{_state_of(files)}.json"
+    if not (source.folder / "config.json").is_file():
+        raise BaseNotFound(f"{source.id} holds no config.json, so it is no transformers model.",
+                           hint="Give a folder that `save_pretrained` wrote, or another Hub id.")
+    # Taken under another name, the embedded base was not held against upstream's weights: its entries stand apart.
+    state = _state_of([*weights, *tokenizer, source.folder / "config.json"])
+    entry = cache / "fingerprints" / f"{state}{'.embedded' if source.id == EMBEDDED else ''}.json"
     if entry.is_file() and (known := _read_entry(entry)):
         return known
     fingerprint = _take(source, weights, tokenizer)
@@ -49,7 +59,7 @@ def fingerprint_base(source: BaseSource, cache: Path) -> Fingerprint:
 def _take(source: BaseSource, weights: list[Path], tokenizer: list[Path]) -> Fingerprint:
     digests = {path.name: sha256_of_file(path) for path in weights}
     if source.id == EMBEDDED:
-        require_upstream_weights(digests["model.safetensors"])
+        require_upstream_weights(digests.get("model.safetensors", "none"))
     parts = {
         "weights": sha256_of_bytes(canonical_json(digests)),
         "tokenizer": sha256_of_bytes(canonical_json({path.name: sha256_of_file(path) for path in tokenizer})),

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import transformers.utils.logging
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -57,24 +58,25 @@ class Base:
         limits = (getattr(self.config, "max_position_embeddings", None), self.tokenizer.model_max_length)
         return min(int(limit) for limit in limits if limit)
 
-    def load_trunk(self) -> PreTrainedModel:
-        """Load the base without a head: float32, frozen, in evaluation mode."""
-        return self._frozen(self._load(AutoModel, self.config))
+    def load_trunk(self, *, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+        """Load the base without a head: frozen, in evaluation mode."""
+        return self._frozen(self._load(AutoModel, self.config, dtype=dtype))
 
     def load_with_head(self, auto_class: Any, *, n_labels: int) -> PreTrainedModel:
         """Load the base under a fresh head of `n_labels` outputs; seeding is the caller's."""
         config = AutoConfig.from_pretrained(self.source.folder, num_labels=n_labels)
         return self._load(auto_class, config)
 
-    def _load(self, auto_class: Any, config: PretrainedConfig) -> PreTrainedModel:
+    def _load(self, auto_class: Any, config: PretrainedConfig, *,
+              dtype: torch.dtype = torch.float32) -> PreTrainedModel:
         # The head is fresh by design; transformers' report of missing keys would only frighten.
         with _quiet_transformers():
             try:
                 model: PreTrainedModel = auto_class.from_pretrained(self.source.folder, config=config,
-                                                                    dtype=torch.float32, local_files_only=True)
-            except (OSError, ValueError) as error:
-                raise BaseNotFound(f"{self.source.id} cannot be loaded as {auto_class.__name__}: "
-                                   f"{str(error).splitlines()[0]}") from error
+                                                                    dtype=dtype, local_files_only=True)
+            except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+                raise BaseNotFound(f"{self.source.id} cannot be loaded as {auto_class.__name__}: {_reason(error)}.",
+                                   hint="Check that it is a complete transformers model.") from error
         return model
 
     @staticmethod
@@ -96,8 +98,15 @@ def load_base(name: str, *, cache: Path, revision: str | None = None) -> Base:
             config = AutoConfig.from_pretrained(source.folder, local_files_only=True)
             tokenizer = AutoTokenizer.from_pretrained(source.folder, local_files_only=True)
         except (OSError, ValueError, KeyError) as error:
-            raise BaseNotFound(f"{name} cannot be opened: {str(error).splitlines()[0]}") from error
+            raise BaseNotFound(f"{name} cannot be opened: {_reason(error)}.",
+                               hint="Check that it is a complete transformers model.") from error
     return Base(source=source, identity=identity, config=config, tokenizer=tokenizer)
+
+
+def _reason(error: Exception) -> str:
+    """Return a foreign error's first line, without the full stop."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".:") if lines else type(error).__name__
 
 
 class _quiet_transformers:  # noqa: N801  # a context manager reads as a verb

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapterhub.bases.embedded import EMBEDDED, embedded_folder
-from adapterhub.errors import BaseNotFound
+from adapterhub.errors import BaseNotFound, did_you_mean, near_misses
 
 _NEEDED = ["*.safetensors", "*.json", "*.txt", "*.model"]
 
@@ -45,7 +45,22 @@ def _from_hub(name: str, revision: str | None) -> BaseSource:
     try:
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=_NEEDED))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise BaseNotFound(f"Base {name!r} is no folder, is not in the Hub's cache and cannot be fetched "
-                           f"({str(error).splitlines()[0].rstrip('.') if str(error) else type(error).__name__}).",
-                           hint="Check the id and the connection, or use `--base embedded`.") from error
+        near = did_you_mean(near_misses(name, [EMBEDDED]))
+        raise BaseNotFound(f"Base {name!r} is no folder here and {_why_not_fetched(error)}.",
+                           hint=near or "Check the id, or use `--base embedded`.") from error
     return BaseSource(id=name, revision=folder.name, folder=folder)
+
+
+def _why_not_fetched(error: Exception) -> str:
+    """Return, in a few words, what keeps the Hub from giving a model; its own messages run over many lines."""
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    if isinstance(error, HFValidationError):
+        return "no Hub id either"
+    if isinstance(error, RepositoryNotFoundError):
+        return "the Hub has no such model, or you may not read it"
+    if isinstance(error, LocalEntryNotFoundError) and constants.HF_HUB_OFFLINE:
+        return "not in the Hub's cache, and HF_HUB_OFFLINE is set, so it is not fetched"
+    lines = str(error).strip().splitlines()
+    return f"cannot be fetched from the Hub ({lines[0].rstrip('.') if lines else type(error).__name__})"

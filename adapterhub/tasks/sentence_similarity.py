@@ -9,7 +9,8 @@ from transformers import AutoModel, PreTrainedTokenizerBase
 
 from adapterhub.data.columns import Columns
 from adapterhub.errors import DataError, PredictionError
-from adapterhub.tasks.task import Evaluation, Example, Row, TokenSequence
+from adapterhub.tasks.subwords import encode_texts
+from adapterhub.tasks.task import Evaluation, Example, Row
 from adapterhub.tasks.text_classification import require_texts
 
 SCALE = 20.0
@@ -39,14 +40,12 @@ class SentenceSimilarity:
         flat = [text for row_texts in texts for text in row_texts]
         if not flat:
             return []
-        encoded = tokenizer(flat, truncation=True, max_length=max_length, return_token_type_ids=True)
-        sequences = iter([TokenSequence(input_ids=ids, token_type_ids=types)
-                          for ids, types in zip(encoded["input_ids"], encoded["token_type_ids"], strict=True)])
+        sequences = iter(encode_texts(tokenizer, flat, None, max_length))
         examples = []
         for row, row_texts in zip(rows, texts, strict=True):
             own = [next(sequences) for _ in row_texts]
-            is_truncated = any(len(sequence.input_ids) >= max_length for sequence in own)
-            examples.append(Example(sequences=own, row=row, is_truncated=is_truncated,
+            examples.append(Example(sequences=[sequence for sequence, _ in own], row=row,
+                                    is_truncated=any(is_cut for _, is_cut in own),
                                     target=float(row["score"]) if "score" in row else None))
         return examples
 
@@ -57,18 +56,19 @@ class SentenceSimilarity:
         return torch.nn.functional.normalize(mean.float(), dim=-1)
 
     def loss(self, outputs: list[torch.Tensor], examples: Sequence[Example]) -> torch.Tensor:
-        """Return the in-batch ranking loss, both ways; the squared error of cosines where pairs carry scores.
+        """Return the in-batch ranking loss, both ways; where pairs carry scores, the loss of their order.
 
         Source: Henderson et al. 2017, arXiv 1705.00652, §4.4 (multiple negatives ranking).
         """
         queries, answers = outputs
         if examples[0].target is not None:
             scores = torch.tensor([example.target for example in examples], device=queries.device)
-            return torch.nn.functional.mse_loss((queries * answers).sum(dim=-1), scores)
+            return _order_loss((queries * answers).sum(dim=-1), scores)
         cosines = queries @ answers.T * SCALE  # [B, B]
-        same = torch.tensor([[a.row["answer"] == b.row["answer"] for b in examples] for a in examples])
+        same = torch.tensor([[a.row["answer"] == b.row["answer"] or a.row["query"] == b.row["query"]
+                              for b in examples] for a in examples])
         same = same.to(cosines.device) & ~torch.eye(len(examples), dtype=torch.bool, device=cosines.device)
-        cosines = cosines.masked_fill(same, float("-inf"))  # an equal answer is no negative
+        cosines = cosines.masked_fill(same, float("-inf"))  # an equal answer, or one to an equal query, is no negative
         right = torch.arange(len(examples), device=cosines.device)
         forth = torch.nn.functional.cross_entropy(cosines, right)
         return (forth + torch.nn.functional.cross_entropy(cosines.T, right)) / 2
@@ -79,11 +79,8 @@ class SentenceSimilarity:
         queries = torch.stack([pair[0] for pair in outputs]).numpy()
         answers = torch.stack([pair[1] for pair in outputs]).numpy()
         if examples[0].target is not None:
-            from scipy.stats import spearmanr
-
-            cosines = (queries * answers).sum(axis=-1)
-            value = float(spearmanr(cosines, [example.target for example in examples]).statistic)
-            return Evaluation(metrics={"spearman": value}, n_rows=len(examples))
+            return Evaluation(metrics={"spearman": _spearman((queries * answers).sum(axis=-1), examples)},
+                              n_rows=len(examples))
         ranks = _ranks(queries, answers, [example.row["answer"] for example in examples])
         metrics = {"mrr": float((1 / ranks).mean()), "recall_at_1": float((ranks == 1).mean())}
         return Evaluation(metrics=metrics, n_rows=len(examples))
@@ -115,6 +112,29 @@ class SentenceSimilarity:
             return {**require_texts(query, self.name, ("query",)), "candidates": candidates}
         is_pair = isinstance(row, dict) and "query" in row
         return require_texts(row, self.name, ("query", "answer") if is_pair else ("text",))
+
+
+def _order_loss(cosines: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    """Return the loss of pairs [B] whose cosines stand in another order than their scores, whatever their scale.
+
+    log(1 + sum of exp(SCALE * (cosine_j - cosine_i)) over all i, j with score_i > score_j).
+    Source: CoSENT, J. Su 2022, kexue.fm/archives/8847, formula 6.
+    """
+    differences = SCALE * (cosines[None, :] - cosines[:, None])  # [B, B] of (i, j)
+    is_ordered = scores[:, None] > scores[None, :]
+    none = torch.zeros(1, device=cosines.device)
+    return torch.logsumexp(torch.cat([none, differences[is_ordered]]), dim=0)
+
+
+def _spearman(cosines: np.ndarray[Any, Any], examples: Sequence[Example]) -> float:
+    """Return the rank correlation; 0 where every cosine is the same. Raises DataError where every score is."""
+    from scipy.stats import spearmanr
+
+    scores = [example.target for example in examples]
+    if len(set(scores)) < 2:
+        raise DataError(f"All {len(scores)} rows measured have the score {scores[0]:g}, so none can be ranked.",
+                        hint="Give rows of different scores, or leave the scores out.")
+    return float(spearmanr(cosines, scores).statistic) if len(set(cosines.tolist())) > 1 else 0.0
 
 
 def _texts_of(row: Row) -> list[str]:

@@ -10,7 +10,8 @@ from transformers import AutoModelForSequenceClassification, PreTrainedTokenizer
 from adapterhub.data.columns import Columns
 from adapterhub.errors import DataError, PredictionError
 from adapterhub.tasks.classification_metrics import class_report, macro_f1
-from adapterhub.tasks.task import Evaluation, Example, Row, TokenSequence
+from adapterhub.tasks.subwords import encode_texts
+from adapterhub.tasks.task import Evaluation, Example, Row
 
 OUT_OF_SCOPE_LABELS = ("oos", "out_of_scope", "out-of-scope")
 """Labels that mean 'none of the others'; where one is present, it is also measured apart."""
@@ -44,14 +45,9 @@ class TextClassification:
         if not rows:
             return []
         pairs = [row["text_pair"] for row in rows] if "text_pair" in rows[0] else None
-        encoded = tokenizer([row["text"] for row in rows], pairs, return_token_type_ids=True)
-        longest = max_length
-        cut = tokenizer([row["text"] for row in rows], pairs, truncation=True, max_length=longest,
-                        return_token_type_ids=True) if max(map(len, encoded["input_ids"])) > longest else encoded
-        return [Example(sequences=[TokenSequence(input_ids=ids, token_type_ids=types)],
-                        target=index.get(row.get("label", "")), row=row, is_truncated=len(whole) > longest)
-                for row, ids, types, whole in zip(rows, cut["input_ids"], cut["token_type_ids"],
-                                                  encoded["input_ids"], strict=True)]
+        encoded = encode_texts(tokenizer, [row["text"] for row in rows], pairs, max_length)
+        return [Example(sequences=[sequence], target=index.get(row.get("label", "")), row=row, is_truncated=is_cut)
+                for row, (sequence, is_cut) in zip(rows, encoded, strict=True)]
 
     def outputs(self, model_output: Any, attention_mask: torch.Tensor) -> torch.Tensor:
         """Return the logits [B, L]."""

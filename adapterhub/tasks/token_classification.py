@@ -12,13 +12,23 @@ from transformers import AutoModelForTokenClassification, PreTrainedTokenizerBas
 from adapterhub.data.columns import Columns
 from adapterhub.errors import DataError, PredictionError
 from adapterhub.tasks.classification_metrics import class_report
+from adapterhub.tasks.subwords import was_cut
 from adapterhub.tasks.task import ClassScore, Evaluation, Example, Row, TokenSequence
 from adapterhub.tasks.text_classification import require_texts
 
 IGNORED = -100
 """Target of special tokens and of a word's later subwords; torch's cross entropy skips it."""
 OUTSIDE = "O"
-_WORD = re.compile(r"\w+(?:[-'’]\w+)*|[^\w\s]")
+_WORD = re.compile(r"""
+    https?://[^\s<>"']*[\w/]               # an address on the web, without the full stop behind it
+  | [\w.+-]{0,63}\w@\w[\w-]*(?:\.\w[\w-]*)+  # an e-mail address
+  | [\#@]\w+(?:[-'’]\w+)*                 # an order number, a hashtag, a name
+  | \d+(?:[.,:/]\d+)+                     # an amount, a date, a time
+  | (?:[^\W\d_]\.){2,}                    # initials: U.S.
+  | \w+(?:[-'’]\w+)*                      # a word: don't, pick-up, ORD-7781
+  | ([^\w\s])\1*                          # a sign, once or several times: ?, ??, ...
+""", re.VERBOSE)
+"""How a text is split into words where the caller did not; as example rows and public entity data write them."""
 
 
 class TokenClassification:
@@ -60,7 +70,7 @@ class TokenClassification:
             tags = row.get("tags")
             target = [IGNORED if word is None else index[tags[word]] for word in firsts] if tags else None
             examples.append(Example(sequences=[sequence], target=target, row=row,
-                                    is_truncated=len({w for w in firsts if w is not None}) < len(row["tokens"])))
+                                    is_truncated=was_cut(encoded, i, max_length)))
         return examples
 
     def outputs(self, model_output: Any, attention_mask: torch.Tensor) -> torch.Tensor:
@@ -109,7 +119,7 @@ class TokenClassification:
         return {"entities": [_finished(entity, example.row) for entity in entities]}
 
     def parse_row(self, row: Any) -> Row:
-        """Accept a text (split at white space and punctuation), a list of words, or a mapping with `tokens`."""
+        """Accept a text (split into words and signs), a list of words, or a mapping with `tokens` or `text`."""
         if isinstance(row, dict) and "tokens" in row:
             row = row["tokens"]
         if isinstance(row, (list, tuple)):

@@ -1,5 +1,6 @@
 """One training run's settings, checked once."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ METHODS: dict[str, float] = {"lora": 2e-3, "full": 1e-4}
 The rates were read off banking77 on the embedded base (0.934 at 2e-3 with rank 8 after 6 epochs).
 """
 ALL_LINEAR = "all-linear"
+LEAST_STEPS, LEAST_EPOCHS, MOST_EPOCHS = 300, 8, 40
 DTYPES = ("auto", "float16", "float32")
 
 
@@ -38,8 +40,9 @@ class TrainConfig:
     dropout: float = 0.0
     """In front of each A, 0 to 0.9. Default 0: measured, 0.1 costs 40 % of the speed here and gains nothing."""
     targets: str | tuple[str, ...] = ALL_LINEAR
-    """Names of linear layers, or `all-linear` for all of the encoder."""
-    epochs: int = 8
+    """Names of linear layers (a string: separated by commas), or `all-linear` for all of the encoder."""
+    epochs: int | None = None
+    """Passes over the training rows; None: at least 8, and on few rows as many as give 300 steps, at most 40."""
     batch_size: int = 32
     """Rows per step."""
     learning_rate: float | None = None
@@ -72,21 +75,44 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise UnknownName("method", self.method, METHODS)
+        if self.dtype not in DTYPES:
+            raise UnknownName("dtype", self.dtype, DTYPES)
         _require("rank", self.rank, low=1, high=256)
+        _require("alpha", self.scaled_alpha, low=1e-3, high=1e4)
         _require("dropout", self.dropout, low=0, high=0.9)
-        _require("epochs", self.epochs, low=1, high=1000)
+        if self.epochs is not None:
+            _require("epochs", self.epochs, low=1, high=1000)
         _require("batch_size", self.batch_size, low=1, high=4096)
         _require("max_length", self.max_length, low=8, high=131072)
         _require("patience", self.patience, low=1, high=1000)
         _require("warmup", self.warmup, low=0, high=0.9)
         _require("learning_rate", self.rate, low=1e-8, high=1.0)
-        if self.dtype not in DTYPES:
-            raise UnknownName("dtype", self.dtype, DTYPES)
+        _require("weight_decay", self.weight_decay, low=0, high=1)
+        _require("max_grad_norm", self.max_grad_norm, low=1e-6, high=1e6)
+        _require("seed", self.seed, low=0, high=2**32 - 1)
+        if not self.target_names:
+            raise InvalidConfig("targets names no layer.", hint=f"Name linear layers, or give {ALL_LINEAR}.")
+        if len(self.fractions) != 3 or not all(0 <= share <= 1 for share in self.fractions) or not self.fractions[0]:
+            raise InvalidConfig(f"fractions are {self.fractions}, expected the shares of train, validation and test.",
+                                hint="Give three numbers from 0 to 1, the first above 0.")
 
     @property
     def rate(self) -> float:
         """The learning rate that is used."""
         return METHODS[self.method] if self.learning_rate is None else self.learning_rate
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """The targets, each by its name; `all-linear` stands alone."""
+        given = self.targets.split(",") if isinstance(self.targets, str) else self.targets
+        return tuple(name.strip() for name in given if name.strip())
+
+    def epochs_for(self, n_rows: int) -> int:
+        """Return the passes over `n_rows` training rows that are made unless training stops earlier."""
+        if self.epochs is not None:
+            return self.epochs
+        steps_per_epoch = max(1, math.ceil(n_rows / self.batch_size))
+        return min(MOST_EPOCHS, max(LEAST_EPOCHS, math.ceil(LEAST_STEPS / steps_per_epoch)))
 
     @property
     def scaled_alpha(self) -> float:
@@ -96,7 +122,7 @@ class TrainConfig:
     def hyperparameters(self) -> dict[str, str | int | float | bool | None]:
         """Return what decides the result, as plain values for the manifest."""
         return {"method": self.method, "rank": self.rank, "alpha": self.scaled_alpha, "dropout": self.dropout,
-                "targets": self.targets if isinstance(self.targets, str) else ",".join(self.targets),
+                "targets": ",".join(self.target_names),
                 "epochs": self.epochs, "batch_size": self.batch_size, "learning_rate": self.rate,
                 "weight_decay": self.weight_decay, "warmup": self.warmup, "max_grad_norm": self.max_grad_norm,
                 "max_length": self.max_length, "metric": self.metric, "patience": self.patience,

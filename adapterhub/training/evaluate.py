@@ -5,17 +5,16 @@ from typing import Any
 
 import torch
 
+from adapterhub.errors import TrainingError
 from adapterhub.tasks.batch import by_length, collate
 from adapterhub.tasks.task import Evaluation, Example, Task
-
-TOKENS_PER_BATCH = 4096
 
 
 def compute_outputs(model: torch.nn.Module, task: Task, examples: Sequence[Example], pad_id: int,
                     batch_size: int = 64) -> list[list[torch.Tensor]]:
     """Return each example's outputs, one float32 CPU tensor per sequence, cut to its own length.
 
-    Sets the model to evaluation mode.
+    Sets the model to evaluation mode. Raises TrainingError where an output is no finite number.
     """
     model.eval()
     device = next(model.parameters()).device
@@ -26,6 +25,9 @@ def compute_outputs(model: torch.nn.Module, task: Task, examples: Sequence[Examp
         for batch in by_length([len(sequence.input_ids) for sequence in sequences], batch_size):
             inputs = {k: v.to(device) for k, v in collate([sequences[j] for j in batch], pad_id).items()}
             outputs = task.outputs(call_model(model, inputs), inputs["attention_mask"]).float().cpu()
+            if not outputs.isfinite().all():
+                raise TrainingError("The model's outputs are no finite numbers any more.",
+                                    hint="Give a lower --learning-rate.")
             for row, j in enumerate(batch):
                 i, k = places[j]
                 is_per_token = outputs.ndim == 3

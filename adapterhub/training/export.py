@@ -1,13 +1,18 @@
 """A trained state becomes an adapter folder: written by PEFT, described, proved by a reload, then moved into place."""
 
 import importlib.metadata
+import os
+import re
 import resource
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from peft import PeftModel
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from adapterhub.adapter.card import CardFacts, CardTable, render_card
@@ -33,6 +38,7 @@ from adapterhub.tasks.task import Evaluation, Example, Task, TokenSequence
 from adapterhub.training.config import TrainConfig
 from adapterhub.training.evaluate import compute_outputs
 from adapterhub.training.methods import State, TrainedModel
+from adapterhub.training.usage import usage_of
 
 PROBE_TOLERANCE = 1e-5
 """Largest difference between the trained model's probe and a stock PEFT reload, float32 on one machine."""
@@ -63,10 +69,10 @@ def export_folder(output: Path, config: TrainConfig, base: Base, task: Task, tra
     """
     state = {name: value.to(facts.dtype) for name, value in trained.state().items()}
     probe = _probe(trained.model, task, base)
-    with folder_written_whole(output) as folder:
+    with folder_written_whole(output) as folder, _tensor_errors_as_os_errors():
         _write_peft_files(folder, trained, state, base)
         manifest = _manifest(folder, config, base, task, trained, state, facts, probe)
-        card = render_card(_card_facts(manifest, config, facts, base))
+        card = render_card(_card_facts(manifest, task, facts, base))
         (folder / CARD_FILE).write_text(card, encoding="utf-8")
         (folder / MANIFEST_FILE).write_bytes(_with_files(manifest, folder).to_bytes())
         check_folder(read_folder(folder), base.shapes)
@@ -75,7 +81,7 @@ def export_folder(output: Path, config: TrainConfig, base: Base, task: Task, tra
 
 def export_whole_model(output: Path, trained: TrainedModel) -> None:
     """Write a fully fine-tuned model, for comparison. Raises as `export_folder`."""
-    with folder_written_whole(output) as folder:
+    with folder_written_whole(output) as folder, _tensor_errors_as_os_errors():
         trained.model.save_pretrained(str(folder))
 
 
@@ -88,7 +94,20 @@ def peak_memory_bytes() -> int:
     """Return the process's highest resident set; on a GPU, the most bytes allocated there."""
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
+
+
+@contextmanager
+def _tensor_errors_as_os_errors() -> Iterator[None]:
+    """Turn what safetensors raises where the system refuses to write into the OSError that it stands for."""
+    try:
+        yield
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def hub_id(base: Base) -> str:
@@ -133,17 +152,12 @@ def _with_files(manifest: Manifest, folder: Path) -> Manifest:
                                     for name in CONTENT_FILES})
 
 
-def _card_facts(manifest: Manifest, config: TrainConfig, facts: ExportFacts, base: Base) -> CardFacts:
+def _card_facts(manifest: Manifest, task: Task, facts: ExportFacts, base: Base) -> CardFacts:
     tables = [CardTable(title=f"Test rows, {title}", header=("label", "precision", "recall", "F1", "rows"),
                         lines=[(line.label, f"{line.precision:.3f}", f"{line.recall:.3f}", f"{line.f1:.3f}",
                                 str(line.support)) for line in report])
               for title, report in facts.evaluation.reports.items()]
-    auto_class = {"text-classification": "AutoModelForSequenceClassification",
-                  "token-classification": "AutoModelForTokenClassification"}.get(manifest.task, "AutoModel")
-    n_labels = f", num_labels={len(manifest.labels)}" if manifest.labels else ""
-    usage = (f"from peft import PeftModel\nfrom transformers import {auto_class}\n\n"
-             f"base = {auto_class}.from_pretrained({hub_id(base)!r}{n_labels})\n"
-             f"model = PeftModel.from_pretrained(base, folder)  # this folder")
+    usage = usage_of(task, hub_id(base), len(manifest.labels))
     return CardFacts(task=manifest.task, labels=manifest.labels, method=manifest.method, base=manifest.base,
                      hub_base=hub_id(base), data=manifest.data, metrics=manifest.metrics, training=manifest.training,
                      tables=tables, usage=usage)

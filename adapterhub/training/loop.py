@@ -1,5 +1,6 @@
 """The training loop: Accelerate's, with length buckets, warm-up, clipping, early stopping and the best epoch kept."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from transformers import get_linear_schedule_with_warmup
 
-from adapterhub.errors import TrainingError
+from adapterhub.errors import TrainingError, UnknownName
 from adapterhub.progress import Progress
 from adapterhub.tasks.batch import LengthBuckets, collate
 from adapterhub.tasks.task import Evaluation, Example, Task
@@ -17,13 +18,16 @@ from adapterhub.training.config import TrainConfig
 from adapterhub.training.evaluate import call_model, evaluate_model
 from adapterhub.training.methods import State, TrainedModel
 
+SPEED_STEPS = 20
+"""Steps over which the progress bar's rows per second are taken."""
+
 
 @dataclass(slots=True)
 class Outcome:
     """What a run came to."""
 
     state: State
-    """The trained tensors at the best epoch."""
+    """The trained tensors at the best epoch; empty where no epoch ended."""
     best_epoch: int = 0
     """Counted from 1; 0 where no epoch ended."""
     metric: str = ""
@@ -67,7 +71,8 @@ def run_loop(config: TrainConfig, trained: TrainedModel, task: Task, inputs: Loo
         collate_fn=list)
     parameters = [value for value in trained.model.parameters() if value.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=config.rate, weight_decay=config.weight_decay)
-    n_steps = config.epochs * len(loader)
+    n_epochs = config.epochs_for(len(inputs.train))
+    n_steps = n_epochs * len(loader)
     schedule = get_linear_schedule_with_warmup(optimizer, int(config.warmup * n_steps), n_steps)
     model, optimizer, schedule = accelerator.prepare(trained.model, optimizer, schedule)
     # Accelerate wraps the model's own forward in autocast for good; here only the loss is computed in it, so that
@@ -85,7 +90,7 @@ def run_loop(config: TrainConfig, trained: TrainedModel, task: Task, inputs: Loo
         return float(loss.detach())
 
     try:
-        for epoch in range(1, config.epochs + 1):
+        for epoch in range(1, n_epochs + 1):
             _train_epoch(model, loader, step, outcome, progress)
             outcome.epochs_done = epoch
             if _keep_best(config, trained, task, inputs, outcome) >= config.patience:
@@ -109,14 +114,20 @@ def _train_epoch(model: torch.nn.Module, loader: torch.utils.data.DataLoader[lis
         started = time.perf_counter()
         loss = step(examples)
         outcome.n_steps += 1
-        if loss != loss or loss == float("inf"):
+        if not math.isfinite(loss):
             raise TrainingError(f"The loss became {loss} at step {outcome.n_steps}.",
                                 hint="Give a lower --learning-rate.")
         outcome.step_seconds.append(time.perf_counter() - started)
         total += loss
-        best = f", {outcome.metric} {outcome.best_value:.3f}" if outcome.best_epoch else ""
-        progress.update(outcome.n_steps, f"loss {loss:.3f}{best}")
+        progress.update(outcome.n_steps, _note(outcome, loss, len(examples)))
     outcome.losses.append(total / len(loader))
+
+
+def _note(outcome: Outcome, loss: float, n_rows: int) -> str:
+    """Say how the run goes: the step's loss, the best value so far, rows per second."""
+    recent = outcome.step_seconds[-SPEED_STEPS:]
+    best = f", best {outcome.metric} {outcome.best_value:.3f}" if outcome.metric else ""
+    return f"loss {loss:.3f}{best}, {n_rows * len(recent) / sum(recent):.0f} rows/s"
 
 
 def _loss(model: torch.nn.Module, task: Task, examples: list[Example], pad_id: int,
@@ -136,16 +147,24 @@ def _keep_best(config: TrainConfig, trained: TrainedModel, task: Task, inputs: L
         outcome.state, outcome.best_epoch = trained.state(), outcome.epochs_done
         return 0
     evaluation = evaluate_model(trained.model, task, inputs.validation, inputs.labels, inputs.pad_id)
-    outcome.metric = chosen_metric(config, task, evaluation)
-    if evaluation.metrics[outcome.metric] > outcome.best_value:
-        outcome.best_value = evaluation.metrics[outcome.metric]
-        outcome.state, outcome.best_epoch = trained.state(), outcome.epochs_done
+    metric = chosen_metric(config, task, evaluation)
+    if evaluation.metrics[metric] > outcome.best_value:
+        state = trained.state()  # first, so that Ctrl-C here leaves the earlier best with its own figures
+        outcome.state, outcome.best_epoch = state, outcome.epochs_done
+        outcome.metric, outcome.best_value = metric, evaluation.metrics[metric]
     return outcome.epochs_done - outcome.best_epoch
 
 
 def chosen_metric(config: TrainConfig, task: Task, evaluation: Evaluation) -> str:
-    """Return the metric that chooses the best epoch: the one asked for, or the task's first that was measured."""
-    return config.metric or next(name for name in task.metrics if name in evaluation.metrics)
+    """Return the metric that chooses the best epoch: the one asked for, or the task's first that was measured.
+
+    Raises UnknownName where the one asked for is not measured on such rows.
+    """
+    if config.metric is None:
+        return next(name for name in task.metrics if name in evaluation.metrics)
+    if config.metric not in evaluation.metrics:
+        raise UnknownName("metric for these rows", config.metric, evaluation.metrics)
+    return config.metric
 
 
 def _length(example: Example) -> int:

@@ -65,7 +65,7 @@ def build_model(config: TrainConfig, base: Base, task: Task, labels: list[str]) 
     head = head_modules(model)
     if config.method == "full":
         return TrainedModel(model=model, head_modules=head, target_modules=[])
-    targets = encoder_targets(model) if config.targets == ALL_LINEAR else list(config.targets)
+    targets = encoder_targets(model) if config.target_names == (ALL_LINEAR,) else list(config.target_names)
     _require_targets(model, targets)
     peft_config = LoraConfig(task_type=task.peft_task_type, r=config.rank, lora_dropout=config.dropout,
                              lora_alpha=config.scaled_alpha,  # type: ignore[arg-type]  # PEFT computes with floats

@@ -1,7 +1,10 @@
 """One run from rows to folder: read, encode, train, measure, export. The recipe; each step lives in its own file."""
 
+import errno
+import math
+import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -9,16 +12,16 @@ import torch
 from adapterhub.adapter.manifest import DataFacts, Metric
 from adapterhub.bases.load import Base, load_base
 from adapterhub.data.split import SplitPlan, Splits, read_splits
-from adapterhub.errors import DataError, TrainingError, UnknownName
-from adapterhub.files import require_free
-from adapterhub.progress import progress_bar
+from adapterhub.errors import DataError, InvalidConfig, TrainingError, UnknownName
+from adapterhub.files import require_free, storage_error
+from adapterhub.progress import ShowProgress, progress_bar
 from adapterhub.settings import Settings
 from adapterhub.tasks.table import find_task
 from adapterhub.tasks.task import Evaluation, Example, Task
 from adapterhub.training.config import TrainConfig
 from adapterhub.training.evaluate import evaluate_model
 from adapterhub.training.export import ExportFacts, export_folder, export_whole_model, rounded
-from adapterhub.training.loop import LoopInputs, Outcome, run_loop, seed_everything
+from adapterhub.training.loop import LoopInputs, Outcome, chosen_metric, run_loop, seed_everything
 from adapterhub.training.methods import TrainedModel, build_model, start_from
 
 METRIC_MOVES = 0.0005
@@ -50,12 +53,13 @@ def train(config: TrainConfig, settings: Settings | None = None) -> Path:
     return folder
 
 
-def run_training(config: TrainConfig, settings: Settings) -> TrainResult:
-    """Train, measure on the test rows, and write the folder. Raises as `train`.
+def run_training(config: TrainConfig, settings: Settings, show: ShowProgress = progress_bar) -> TrainResult:
+    """Train, measure on the test rows, and write the folder. Raises as `train`, before training where it can.
 
     Ctrl-C ends training; the best epoch so far is measured and written, and `outcome.is_interrupted` says so.
     """
     require_free(config.output)
+    _require_writable(config.output)
     task = find_task(config.task)
     if config.metric is not None and config.metric not in task.metrics:
         raise UnknownName("metric", config.metric, task.metrics)
@@ -67,14 +71,18 @@ def run_training(config: TrainConfig, settings: Settings) -> TrainResult:
     rows = splits.train if config.is_validated else splits.train + splits.validation
     labels = task.labels_of(rows)
     inputs = _encode(config, task, base, splits, labels)
+    config = replace(config, epochs=config.epochs_for(len(inputs.train)))
     trained = build_model(config, base, task, labels)
     parents = _start(config, trained, base, task, labels)
-    steps = config.epochs * -(-len(inputs.train) // config.batch_size)
-    with progress_bar(f"training {config.name or splits.name}", steps) as progress:
+    if config.metric and inputs.validation:  # told now rather than after an epoch: some need rows of their kind
+        chosen_metric(config, task, evaluate_model(trained.model, task, inputs.validation, labels, inputs.pad_id))
+    n_steps = config.epochs_for(len(inputs.train)) * math.ceil(len(inputs.train) / config.batch_size)
+    with show(f"training {config.name or splits.name}", n_steps) as progress:
         outcome = run_loop(config, trained, task, inputs, progress)
     if not outcome.state:
         raise TrainingError("Training was stopped before its first epoch ended; nothing was written.",
                             hint="Start it again and let at least one epoch finish.")
+    config = replace(config, metric=outcome.metric or None)
     n_truncated = sum(example.is_truncated for example in inputs.train)
     dtype = _store(config, trained, task, inputs, outcome)
     evaluation = _measure(config, task, base, trained, splits, labels)
@@ -102,6 +110,15 @@ def _encode(config: TrainConfig, task: Task, base: Base, splits: Splits, labels:
                       pad_id=int(base.tokenizer.pad_token_id or 0))
 
 
+def _require_writable(output: Path) -> None:
+    """Raise StorageError where the folder could not be made, before hours are spent on what goes into it."""
+    ancestor = next(place for place in (output.absolute(), *output.absolute().parents) if place.exists())
+    if not ancestor.is_dir():
+        raise storage_error(output, NotADirectoryError(errno.ENOTDIR, f"{ancestor} is a file"))
+    if not os.access(ancestor, os.W_OK | os.X_OK):
+        raise storage_error(output, PermissionError(errno.EACCES, f"{ancestor} is not writable"))
+
+
 def _start(config: TrainConfig, trained: TrainedModel, base: Base, task: Task, labels: list[str]) -> list[str]:
     if config.continue_from is None:
         return []
@@ -109,16 +126,21 @@ def _start(config: TrainConfig, trained: TrainedModel, base: Base, task: Task, l
 
 
 def _store(config: TrainConfig, trained: TrainedModel, task: Task, inputs: LoopInputs, outcome: Outcome) -> torch.dtype:
-    """Put the best state back as it will be stored, and return the type it is stored in."""
-    if not trained.is_adapter or config.dtype == "float32":
-        trained.put(outcome.state)
-        return torch.float32
-    trained.put(rounded(outcome.state, torch.float16))
-    if config.dtype == "float16" or not inputs.validation:
-        return torch.float16
-    evaluation = evaluate_model(trained.model, task, inputs.validation, inputs.labels, inputs.pad_id)
-    if abs(evaluation.metrics[outcome.metric] - outcome.best_value) < METRIC_MOVES:
-        return torch.float16
+    """Put the best state back as it will be stored, and return the type it is stored in.
+
+    Raises InvalidConfig where float16 is asked for and a value is too large for it.
+    """
+    short = rounded(outcome.state, torch.float16) if trained.is_adapter and config.dtype != "float32" else None
+    fits = short is not None and all(bool(value.isfinite().all()) for value in short.values())
+    if short is not None and fits:
+        trained.put(short)
+        if config.dtype == "float16" or not inputs.validation:
+            return torch.float16
+        evaluation = evaluate_model(trained.model, task, inputs.validation, inputs.labels, inputs.pad_id)
+        if abs(evaluation.metrics[outcome.metric] - outcome.best_value) < METRIC_MOVES:
+            return torch.float16
+    elif config.dtype == "float16":
+        raise InvalidConfig("A trained value is too large for float16.", hint="Give dtype auto or float32.")
     trained.put(outcome.state)
     return torch.float32
 

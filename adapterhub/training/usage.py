@@ -1,0 +1,38 @@
+"""The lines of Python on a card with which stock transformers and PEFT use the folder, one example per task."""
+
+from adapterhub.tasks.task import Task
+
+_LABELS = 'labels = json.loads(Path(folder, "adapterhub.json").read_text())["labels"]'
+_EXAMPLES = {
+    "text-classification": [
+        _LABELS,
+        'encoded = tokenizer("a text", return_tensors="pt")',
+        "print(labels[int(model(**encoded).logits[0].argmax())])"],
+    "token-classification": [
+        _LABELS,
+        'encoded = tokenizer(["some", "words"], is_split_into_words=True, return_tensors="pt")',
+        "print([labels[i] for i in model(**encoded).logits[0].argmax(dim=-1)])  # one tag per subword"],
+    "sentence-similarity": [
+        'encoded = tokenizer(["a question", "an answer to it"], padding=True, return_tensors="pt")',
+        'mask = encoded["attention_mask"].unsqueeze(-1)',
+        "means = (model(**encoded).last_hidden_state * mask).sum(dim=1) / mask.sum(dim=1)",
+        "print(torch.nn.functional.cosine_similarity(means[0], means[1], dim=0).item())"],
+}
+
+
+def usage_of(task: Task, base_id: str, n_labels: int) -> str:
+    """Return the lines; `folder` in them is where the adapter lies. A task without an example ends at the model."""
+    auto_class = task.auto_class.__name__
+    example = _EXAMPLES.get(task.name, [])
+    labels = f", num_labels={n_labels}" if n_labels else ""
+    reads_labels = _LABELS in example
+    return "\n".join([
+        *(["import json", "from pathlib import Path", ""] if reads_labels else ["import torch"]),
+        "from peft import PeftModel",
+        f"from transformers import {auto_class}, AutoTokenizer",
+        "",
+        'folder = "."  # where this card lies',
+        f'base = {auto_class}.from_pretrained("{base_id}"{labels})',
+        "model = PeftModel.from_pretrained(base, folder).eval()",
+        f'tokenizer = AutoTokenizer.from_pretrained("{base_id}")',
+        *example])
