@@ -104,12 +104,12 @@ class SentenceSimilarity:
             row = {"query": row[0], "answer": row[1]}
         if isinstance(row, dict) and "candidates" in row:
             candidates = row["candidates"]
-            texts = [text for text in candidates if isinstance(text, str) and text.strip()]
-            if not texts or len(texts) < len(candidates):
-                raise PredictionError("Candidates must be a list of texts that are not empty.",
-                                      hint="Give at least one.")
+            is_list = isinstance(candidates, (list, tuple)) and len(candidates) > 0
+            if not is_list or not all(isinstance(text, str) and text.strip() for text in candidates):
+                raise PredictionError(f"Candidates must be a list of texts that are not empty, found "
+                                      f"{str(candidates)[:80]}.", hint="Give at least one.")
             query = {"query": row.get("query", row.get("text"))}
-            return {**require_texts(query, self.name, ("query",)), "candidates": candidates}
+            return {**require_texts(query, self.name, ("query",)), "candidates": list(candidates)}
         is_pair = isinstance(row, dict) and "query" in row
         return require_texts(row, self.name, ("query", "answer") if is_pair else ("text",))
 
