@@ -1,8 +1,8 @@
-"""Progress bars for long work, on standard error, silent where nobody looks."""
+"""Progress for long work, on standard error, silent where nobody looks."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 
@@ -11,6 +11,10 @@ class Progress(Protocol):
 
     def update(self, completed: int, note: str = "") -> None:
         """Say how many units are done, with a few words beside the bar."""
+
+
+ShowProgress = Callable[[str, int], AbstractContextManager[Progress]]
+"""From a title and the number of units to a progress: `progress_bar`, or a caller's own."""
 
 
 class Silent:
@@ -30,16 +34,29 @@ def progress_bar(title: str, total: int, *, is_shown: bool | None = None) -> Ite
     from rich import progress as rich_progress
     from rich.console import Console
 
-    columns = (rich_progress.TextColumn("{task.description}"), rich_progress.BarColumn(),
+    columns = (rich_progress.TextColumn("{task.description}", markup=False), rich_progress.BarColumn(),
                rich_progress.MofNCompleteColumn(), rich_progress.TimeRemainingColumn(),
-               rich_progress.TextColumn("{task.fields[note]}"))
+               rich_progress.TextColumn("{task.fields[note]}", markup=False))
     with rich_progress.Progress(*columns, console=Console(stderr=True)) as display:
-        yield _Bar(display, display.add_task(title, total=total, note=""))
+        task = display.add_task(title, total=total, note="")
+        yield _Bar(lambda completed, note: display.update(task, completed=completed, note=note))
+
+
+@contextmanager
+def waiting(title: str, *, is_shown: bool | None = None) -> Iterator[None]:
+    """Show a spinner during work whose length nobody knows; shown as `progress_bar` is."""
+    if not (sys.stderr.isatty() if is_shown is None else is_shown):
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(title):
+        yield
 
 
 class _Bar:
-    def __init__(self, display: object, task: int) -> None:
-        self._display, self._task = display, task
+    def __init__(self, show: Callable[[int, str], None]) -> None:
+        self._show = show
 
     def update(self, completed: int, note: str = "") -> None:
-        self._display.update(self._task, completed=completed, note=note)  # type: ignore[attr-defined]  # rich is lazy
+        self._show(completed, note)

@@ -7,14 +7,19 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import click
 
 from adapterhub.errors import AdapterHubError
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 P = ParamSpec("P")
 EXIT_FAULT = 2
+UNSEEN_WIDTH = 200
+"""Columns of a table that goes to a file or a pipe, where no terminal says how many there are."""
 
 
 def guarded(command: Callable[P, None]) -> Callable[P, None]:
@@ -25,10 +30,11 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         _quieten_libraries()
         try:
             command(*args, **kwargs)
+            sys.stdout.flush()  # what does not arrive shall be known here, not while Python ends
         except AdapterHubError as error:
             fail(str(error))
         except KeyboardInterrupt:
-            fail("Stopped; nothing was written.")
+            fail("Stopped; nothing is left half written.")
         except BrokenPipeError:
             # Who reads has closed the pipe (`| head`); Python's own flush at exit must find somewhere to write.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -38,7 +44,7 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
 
 def fail(sentence: str) -> None:
     """Print a fault's sentence and leave with exit code 2."""
-    click.echo(f"Error: {sentence}", err=True)
+    click.echo(f"Error: {' '.join(sentence.split())}", err=True)
     raise SystemExit(EXIT_FAULT)
 
 
@@ -49,15 +55,27 @@ def print_json(value: Any) -> None:
 
 def print_table(title: str, header: Sequence[str], lines: Sequence[Sequence[object]]) -> None:
     """Print a table."""
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(title), title_justify="left")
     for name in header:
         table.add_column(name)
     for line in lines:
-        table.add_row(*(str(cell) for cell in line))
-    Console().print(table)
+        table.add_row(*(Text(str(cell)) for cell in line))  # as text: brackets in a value are no markup
+    output_console().print(table)
+
+
+def output_console() -> "Console":
+    """Return a console on standard output that leaves a closed pipe to `guarded`."""
+    from rich.console import Console
+
+    class Output(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    is_seen = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Output(width=None if is_seen else UNSEEN_WIDTH)
 
 
 def json_option(command: Callable[P, None]) -> Callable[P, None]:
@@ -69,6 +87,12 @@ def registry_option(command: Callable[P, None]) -> Callable[P, None]:
     """Add `--registry`."""
     return click.option("--registry", "place", metavar="PLACE",
                         help="A folder or bucket; default: ADAPTERHUB_REGISTRY, else your data folder.")(command)
+
+
+def base_option(command: Callable[P, None]) -> Callable[P, None]:
+    """Add `--base`."""
+    return click.option("--base", default="embedded", show_default=True,
+                        help="embedded, a local folder, or a Hub id.")(command)
 
 
 def _quieten_libraries() -> None:

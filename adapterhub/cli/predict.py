@@ -1,64 +1,121 @@
 """`predict`: texts, or a file whose rows each name their own adapter; JSON lines come out."""
 
 import json
+import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from adapterhub.cli.output import guarded, print_json, registry_option
+from adapterhub.cli.output import base_option, guarded, print_json, registry_option
+
+if TYPE_CHECKING:
+    from adapterhub.runtime.engine import Runtime
 
 ROWS_PER_CALL = 256
+"""Answers come out after so many rows; all rows are checked before the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRow:
+    """One row to answer."""
+
+    place: str
+    """How a fault names it: `rows.jsonl line 3`."""
+    adapter: str
+    row: Any
 
 
 @click.command(epilog="Example: adapterhub predict support/banking77 'where is my card?'   or   "
                "adapterhub predict --file rows.jsonl > answers.jsonl")
 @click.argument("adapter", required=False)
 @click.argument("texts", nargs=-1)
-@click.option("--file", "path", type=click.Path(path_type=Path),
-              help="JSON lines: {\"adapter\": reference, \"text\": ...}; ADAPTER is for rows that name none.")
-@click.option("--base", default="embedded", show_default=True)
+@click.option("--file", "path", metavar="FILE", help="JSON lines such as {\"adapter\": \"support/intents@production\", "
+              "\"text\": \"where is my card?\"}, - for standard input; ADAPTER is for rows that name none.")
+@base_option
 @registry_option
 @guarded
-def predict(adapter: str | None, texts: tuple[str, ...], path: Path | None, base: str, place: str | None) -> None:
-    """Answer texts, or a file of rows, with any mixture of adapters; one line of JSON per row."""
-    rows: list[tuple[str | None, Any]] = [(adapter, text) for text in texts]
+def predict(adapter: str | None, texts: tuple[str, ...], path: str | None, base: str, place: str | None) -> None:
+    """Answer texts, or a file of rows, with any mixture of adapters; one line of JSON per row, in their order."""
+    rows = [RequestRow(place=f"text {i}", adapter=adapter or "", row=text) for i, text in enumerate(texts, start=1)]
     if path is not None:
         rows += read_request_rows(path, adapter)
     if not rows:
         raise click.UsageError("Give an adapter and texts, or --file.")
     from adapterhub.cli.places import open_places
-    from adapterhub.runtime.engine import Runtime
+    from adapterhub.progress import progress_bar, waiting
 
     registries, settings = open_places(place)
-    runtime = Runtime(base, registries, settings=settings)
-    for start in range(0, len(rows), ROWS_PER_CALL):
-        for answer in runtime.predict(rows[start:start + ROWS_PER_CALL]):
-            print_json(answer.to_dict())
+    for reference in dict.fromkeys(row.adapter for row in rows):
+        registries.resolve(reference)  # a wrong name is told before torch is loaded
+    with waiting("loading the base"):
+        from adapterhub.runtime.engine import Runtime
+
+        runtime = Runtime(base, registries, settings=settings)
+    check_rows(runtime, rows)
+    with progress_bar("answering", len(rows)) as progress:
+        for start in range(0, len(rows), ROWS_PER_CALL):
+            part = rows[start:start + ROWS_PER_CALL]
+            for answer in runtime.predict([(row.adapter, row.row) for row in part]):
+                print_json(answer.to_dict())
+            progress.update(start + len(part))
 
 
-def read_request_rows(path: Path, adapter: str | None) -> list[tuple[str | None, Any]]:
-    """Read rows that name their adapters. Raises DataError with the line's number."""
+def read_request_rows(path: str, adapter: str | None) -> list[RequestRow]:
+    """Read rows that name their adapters, from a file or, for `-`, standard input.
+
+    Raises DataError with the line's number.
+    """
+    from adapterhub.errors import DataError
+
+    name = "standard input" if path == "-" else path
+    rows = []
+    for number, line in enumerate(_read_text(path, name).split("\n"), start=1):
+        if not line.strip():
+            continue
+        place = f"{name} line {number}"
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{place} is no JSON: {line.strip()[:60]}.",
+                            hint='Each line is one object: {"adapter": "namespace/name", "text": "..."}.') from error
+        named = row.pop("adapter", None) or adapter if isinstance(row, dict) else None
+        if not isinstance(named, str):
+            raise DataError(f"{place} names no adapter: {line.strip()[:60]}.",
+                            hint='Write {"adapter": "namespace/name", "text": "..."}.')
+        rows.append(RequestRow(place=place, adapter=named, row=row))
+    if not rows:
+        raise DataError(f"{name} has no rows.", hint="Give a file with at least one row.")
+    return rows
+
+
+def check_rows(runtime: "Runtime", rows: list[RequestRow]) -> None:
+    """Load every adapter and parse every row, so that a fault is told before the first answer.
+
+    Raises PredictionError with the row's place; what `Runtime.load` raises.
+    """
+    from adapterhub.errors import AdapterHubError, PredictionError
+    from adapterhub.tasks.table import find_task
+
+    tasks = {reference: find_task(runtime.registry.read(runtime.load(reference)).manifest.task)
+             for reference in dict.fromkeys(row.adapter for row in rows)}
+    for row in rows:
+        try:
+            tasks[row.adapter].parse_row(row.row)
+        except AdapterHubError as error:
+            raise PredictionError(f"{row.place}: {error.message}", hint=error.hint) from error
+
+
+def _read_text(path: str, name: str) -> str:
     from adapterhub.errors import DataError
 
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        return data.decode("utf-8-sig")
     except FileNotFoundError as error:
         raise DataError(f"No such file: {path}.", hint="Check the path.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}.") from error
-    rows: list[tuple[str | None, Any]] = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{path} line {number} is no JSON: {error}.") from error
-        if not isinstance(row, dict) or not (named := row.pop("adapter", adapter)):
-            raise DataError(f"{path} line {number} names no adapter.",
-                            hint='Write {"adapter": "ns/name", "text": ...}.')
-        rows.append((str(named), row))
-    if not rows:
-        raise DataError(f"{path} has no rows.")
-    return rows
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name} is not UTF-8.", hint="Save it as UTF-8.") from error
+    except OSError as error:
+        raise DataError(f"{name} cannot be read: {error.strerror or error}.", hint="Check the path.") from error

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from adapterhub.cli.output import guarded, json_option, print_json, print_table, registry_option
+from adapterhub.cli.output import guarded, json_option, output_console, print_json, print_table, registry_option
+from adapterhub.progress import waiting
 
 if TYPE_CHECKING:
     from adapterhub.registry import AliasMove, Listing
@@ -33,7 +34,8 @@ def publish(folder: Path, name: str, version: int | None, alias: str | None, pla
     if alias:
         registries.promote(published.reference, alias)
     if as_json:
-        print_json({"reference": published.reference, "digest": published.digest, "is_new": published.is_new})
+        print_json({"reference": published.reference, "digest": published.digest, "is_new": published.is_new,
+                    "registry": published.place, "alias": alias})
     else:
         done = "Published" if published.is_new else "Nothing new; this content is already"
         click.echo(f"{done} {published.reference} (sha256:{published.digest[:12]}, {published.size_bytes:,} bytes) "
@@ -80,6 +82,7 @@ def show(reference: str, place: str | None, as_json: bool) -> None:
     """Show one version: its card, or its manifest with --json."""
     import json
 
+    from adapterhub.adapter.folder import CARD_FILE
     from adapterhub.adapter.manifest import MANIFEST_FILE
     from adapterhub.cli.places import open_places
 
@@ -87,16 +90,15 @@ def show(reference: str, place: str | None, as_json: bool) -> None:
     version = registries.resolve(reference)
     folder = registries.read(version)
     if as_json:
-        print_json({"reference": version.reference, "digest": version.digest,
+        print_json({"reference": version.reference, "digest": version.digest, "is_yanked": version.is_yanked,
                     "manifest": json.loads(folder.files[MANIFEST_FILE])})
         return
-    from rich.console import Console
     from rich.markdown import Markdown
 
-    card = folder.files["README.md"].decode(errors="replace").split("---\n", 2)[-1]
-    console = Console()
-    console.print(f"{version.reference}  sha256:{version.digest}  {version.size_bytes:,} bytes", soft_wrap=True)
-    console.print(Markdown(card))
+    card = folder.files[CARD_FILE].decode(errors="replace").split("---\n", 2)[-1]
+    click.echo(f"{version.reference}  sha256:{version.digest}  {version.size_bytes:,} bytes  in {version.place}"
+               f"{'  yanked' if version.is_yanked else ''}")
+    output_console().print(Markdown(card))
 
 
 @click.command(epilog="Example: adapterhub pull support/banking77@production folder")
@@ -129,24 +131,23 @@ def verify(reference: str, base: str | None, place: str | None, as_json: bool) -
     from adapterhub.cli.places import open_places
 
     registries, settings = open_places(place)
-    shapes = None
+    verification = registries.verify(reference)
+    checks, not_checked = list(verification.checks), list(verification.not_checked)
     if base:
-        from adapterhub.bases.load import load_base
+        with waiting("computing the probe"):
+            from adapterhub.bases.load import load_base
+            from adapterhub.runtime.measure import verify_probe
 
-        shapes = load_base(base, cache=settings.cache).shapes
-    verification = registries.verify(reference, shapes)
-    checks = list(verification.checks)
-    if base:
-        from adapterhub.runtime.measure import verify_probe
-
-        checks.append(f"probe within {verify_probe(registries.read(verification.version), base, settings):.1e}")
+            fit = registries.verify(verification.version, load_base(base, cache=settings.cache).shapes)
+            difference = verify_probe(registries.read(verification.version), base, settings)
+        checks, not_checked = [*fit.checks, f"the probe's outputs are within {difference:.1e} of what they were"], []
     if as_json:
         print_json({"reference": verification.version.reference, "digest": verification.version.digest,
-                    "checks": checks, "not_checked": list(verification.not_checked)})
+                    "checks": checks, "not_checked": not_checked})
     else:
         click.echo(f"{verification.version.reference} is whole: {'; '.join(checks)}.")
-        if not base:
-            click.echo("Not checked: whether it fits a base, and the probe. Give --base embedded.")
+        if not_checked:
+            click.echo(f"Not checked: {'; '.join(not_checked)}. Give --base embedded, or the adapter's own base.")
 
 
 @click.command(epilog="Example: adapterhub promote support/intents@2 production")
@@ -191,20 +192,29 @@ def history(reference: str, place: str | None, as_json: bool) -> None:
 
 
 def _print_listings(listings: "Sequence[Listing]", where: str, as_json: bool) -> None:
-    lines = [_listing_facts(listing) for listing in listings]
     if as_json:
-        print_json(lines)
-    else:
-        header = ("reference", "task", "labels", "rank", "bytes", "metric", "base", "aliases")
-        print_table(f"{len(lines)} adapters in {where}", header, [[line[name] for name in header] for line in lines])
+        print_json([_listing_facts(listing) for listing in listings])
+        return
+    header = ("reference", "task", "labels", "rank", "bytes", "metric", "base", "aliases")
+    print_table(f"{len(listings)} adapter{'s' * (len(listings) != 1)} in {where}", header,
+                [_listing_line(listing) for listing in listings])
 
 
 def _listing_facts(listing: "Listing") -> dict[str, Any]:
     manifest, metric = listing.manifest, listing.main_metric
-    return {"reference": listing.version.reference, "digest": listing.version.digest, "task": manifest.task,
-            "labels": len(manifest.labels), "rank": manifest.method.rank, "bytes": listing.version.size_bytes,
-            "metric": f"{metric.name} {metric.value:.3f}" if metric else "", "base": manifest.base.id,
-            "aliases": ", ".join(f"{alias}={version}" for alias, version in sorted(listing.aliases.items()))}
+    return {"reference": listing.version.reference, "digest": listing.version.digest, "registry": listing.version.place,
+            "task": manifest.task, "labels": manifest.labels, "method": manifest.method.name,
+            "rank": manifest.method.rank, "bytes": listing.version.size_bytes, "base": manifest.base.id,
+            "base_fingerprint": manifest.base.fingerprint, "aliases": listing.aliases,
+            "metric": {"name": metric.name, "split": metric.split, "value": metric.value} if metric else None}
+
+
+def _listing_line(listing: "Listing") -> list[object]:
+    manifest, metric = listing.manifest, listing.main_metric
+    return [listing.version.reference, manifest.task, len(manifest.labels), manifest.method.rank,
+            f"{listing.version.size_bytes:,}", f"{metric.name} {metric.value:.3f}" if metric else "",
+            f"{manifest.base.id} {manifest.base.fingerprint[:12]}",
+            ", ".join(f"{alias}={version}" for alias, version in sorted(listing.aliases.items()))]
 
 
 def _print_moves(moves: "Sequence[AliasMove]", as_json: bool) -> None:

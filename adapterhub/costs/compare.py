@@ -1,18 +1,41 @@
-"""Run the arms, each in a fresh process under one allocator setting, and put their figures side by side."""
+"""Run two arms, each in a fresh process under one allocator setting, step by step in turn, and collect their figures.
+
+In turn because a machine that others use too is not equally fast for two runs one after the other.
+"""
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO, Any
 
 from adapterhub.errors import TrainingError
+from adapterhub.progress import ShowProgress, progress_bar, waiting
 
 # glibc keeps freed memory in per-thread arenas; without these, the peak shows the allocator, not the method.
 ALLOCATOR = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_MMAP_THRESHOLD_": "65536"}
-TASK_COUNTS = (1, 10, 100)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmSettings:
+    """What an arm trains; fields of `TrainConfig`."""
+
+    method: str
+    task: str
+    data: Path
+    base: str
+    epochs: int
+    batch_size: int
+    max_length: int
+    learning_rate: float | None = None
+    """None: the method's own default."""
+    is_validated: bool = False
+    """False: it trains on the validation rows too and keeps the last epoch, so that no arm stops early."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,36 +43,87 @@ class ArmFigures:
     """What one arm came to."""
 
     method: str
+    learning_rate: float
+    epochs: int
+    n_steps: int
     trained_parameters: int
     disk_bytes: int
+    """All files that it wrote."""
     peak_memory_bytes: int
-    """Highest resident set above what the process had before training."""
+    """Highest resident set above what the process had before it loaded the base."""
     step_seconds: float
-    """Median."""
+    """Median, after the first steps."""
+    train_seconds: float
+    """All steps together."""
     metrics: dict[str, float]
+    """On the test rows."""
     n_test_rows: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScaleLine:
-    """Disk and memory for a number of tasks; memory counts weights alone."""
+def run_arms(arms: Mapping[Path, ArmSettings], show: ShowProgress = progress_bar) -> list[ArmFigures]:
+    """Train arms (output -> settings) in turn and return their figures in order.
 
-    n_tasks: int
-    adapters_bytes: int
-    full_bytes: int
+    Raises TrainingError with what an arm said where it fails.
+    """
+    with ExitStack() as stack:
+        running = [stack.enter_context(_started(settings, output)) for output, settings in arms.items()]
+        with waiting("starting a process for each arm"):
+            n_steps = sum(int(arm.listen()["n_steps"]) for arm in running)
+        progress = stack.enter_context(show("comparing", n_steps))
+        n_done = 0
+        while unfinished := [arm for arm in running if arm.figures is None]:
+            for arm in unfinished:
+                n_done += arm.take_turn()
+                progress.update(n_done, arm.method)
+        return [arm.figures for arm in running if arm.figures]
 
 
-def run_arm(settings: Mapping[str, object], output: Path) -> ArmFigures:
-    """Train one arm in its own process. Raises TrainingError with what it printed where it fails."""
-    done = subprocess.run([sys.executable, "-m", "adapterhub.costs.arm"], check=False, capture_output=True, text=True,
-                          input=json.dumps({**settings, "output": str(output)}), env={**os.environ, **ALLOCATOR})
-    if done.returncode:
-        raise TrainingError(f"The arm {settings.get('method')} failed: {done.stderr.strip().splitlines()[-1]}")
-    return ArmFigures(**json.loads(done.stdout.strip().splitlines()[-1]))
+class _RunningArm:
+    """One arm's process, and the lines that go to and fro."""
+
+    def __init__(self, process: "subprocess.Popen[str]", method: str, errors: IO[str]) -> None:
+        assert process.stdin and process.stdout, "both are pipes"
+        self._process, self._ask, self._answers, self._errors = process, process.stdin, process.stdout, errors
+        self.method = method
+        self.figures: ArmFigures | None = None
+
+    def take_turn(self) -> int:
+        """Let it take one step and wait for it; return the steps taken, 0 where it finished instead."""
+        self.say("")
+        answer = self.listen()
+        if "figures" in answer:
+            self.figures = ArmFigures(**answer["figures"])
+        return int("step" in answer)
+
+    def say(self, line: str) -> None:
+        """Send one line; an arm that ended already is noticed by `listen`."""
+        try:
+            self._ask.write(line + "\n")
+            self._ask.flush()
+        except BrokenPipeError:
+            return
+
+    def listen(self) -> dict[str, Any]:
+        """Return its next message. Raises TrainingError where it tells a fault, or ended without a word."""
+        line = self._answers.readline()
+        if not line:
+            self._errors.seek(0)
+            told = self._errors.read().strip().splitlines() or [f"exit code {self._process.wait()}"]
+            raise TrainingError(f"The arm {self.method} ended early: {told[-1]}.", hint="Run it again.")
+        answer: dict[str, Any] = json.loads(line)
+        if "fault" in answer:
+            raise TrainingError(f"The arm {self.method} failed: {answer['fault']}")
+        return answer
 
 
-def scale(adapter: ArmFigures, full: ArmFigures, base_bytes: int,
-          counts: Sequence[int] = TASK_COUNTS) -> list[ScaleLine]:
-    """Return the bytes of one base with N adapters, and of N full models, from the two arms' measured sizes."""
-    return [ScaleLine(n_tasks=n, adapters_bytes=base_bytes + n * adapter.disk_bytes, full_bytes=n * full.disk_bytes)
-            for n in counts]
+@contextmanager
+def _started(settings: ArmSettings, output: Path) -> Iterator[_RunningArm]:
+    with tempfile.TemporaryFile("w+") as errors, subprocess.Popen(
+            [sys.executable, "-m", "adapterhub.costs.arm"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=errors, text=True, env={**os.environ, **ALLOCATOR}) as process:
+        try:
+            arm = _RunningArm(process, settings.method, errors)
+            arm.say(json.dumps({**asdict(settings), "data": str(settings.data), "output": str(output)}))
+            yield arm
+        finally:
+            process.kill()

@@ -2,190 +2,207 @@
 
 import shutil
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from importlib.resources import as_file, files
+from math import prod
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
-from adapterhub.bases.load import load_base
-from adapterhub.costs.compare import ArmFigures, run_arm, scale
+from adapterhub.bases.embedded import EMBEDDED, WEIGHTS_SHA256
+from adapterhub.bases.load import Base, load_base
+from adapterhub.costs.compare import ArmFigures, ArmSettings, run_arms
+from adapterhub.costs.scale import ModelSizes, ScaleLine, scale
+from adapterhub.demo.figures import DemoFigures, MixedFigures, SwapFigures, TrainedFigures
+from adapterhub.demo.plan import ENTITIES, INTENTS, LEAST_SHIPPED, OWN_ROWS, STREAM_TEXTS, DemoPlan, MixedRow
+from adapterhub.demo.show import Screen, figures_of
 from adapterhub.demo.stream import RequestStream
-from adapterhub.errors import DataError
-from adapterhub.progress import progress_bar
+from adapterhub.errors import AdapterNotFound, DataError, PredictionError
+from adapterhub.progress import waiting
 from adapterhub.registry import Registries, open_registries
 from adapterhub.runtime.engine import Runtime
 from adapterhub.settings import Settings
-from adapterhub.tasks.task import Evaluation
 from adapterhub.training.config import TrainConfig
-from adapterhub.training.run import run_training
+from adapterhub.training.run import TrainResult, run_training
 
-EPOCHS = 6
+FLOAT32_BYTES = 4
 _MARK = ".adapterhub-demo"
-INTENTS, ENTITIES = "support/intents", "support/entities"
-_MIXED = (
-    (f"{INTENTS}@production", "i was charged but my parcel never came, where is it?"),
-    (f"{ENTITIES}@production", "Order #48213 for Maria Jensen should go to Leeds by Friday"),
-    ("finance/sentfin", "Shares of the bank fall 8 % after a weak quarter"),
-    ("support/banking77", "the cash machine kept my card"),
-    ("support/clinc150", "what is the exchange rate for euros"),
-    ("medical/abstracts", "Left ventricular function was measured in 40 patients after myocardial infarction."),
-    ("medical/medquad", {"query": "What are the symptoms of asthma?", "candidates": [
-        "Wheezing, coughing, chest tightness and shortness of breath are common.",
-        "It is inherited in an autosomal recessive pattern.",
-        "Wash the wound with clean water and cover it."]}),
-)
-console = Console()
 
 
-def run_demo(output: Path) -> None:
-    """Run the six steps in `output`. Raises DataError where `output` holds something that is no earlier demo's."""
+def run_demo(plan: DemoPlan, settings: Settings, *, is_quiet: bool = False) -> DemoFigures:
+    """Run the six steps in `plan.output` and return what they measured; quiet prints to standard error.
+
+    Raises DataError where the output holds something that is no earlier demo's; AdapterNotFound where the shipped
+    registry has too few adapters; PredictionError where a request failed while the alias moved.
+    """
     started = time.perf_counter()
-    _clear(output)
-    settings = replace(Settings.from_environment(), registry=str(output / "registry"))
-    _title("1. The base")
-    base = load_base("embedded", cache=settings.cache)
-    console.print(f"all-MiniLM-L6-v2, 22.7 M parameters, fingerprint {base.identity.fingerprint[:12]}; its weights' "
-                  "SHA-256 is upstream's.")
+    screen = Screen(Console(stderr=is_quiet))
+    settings = replace(settings, registry=str(plan.output / "registry"))
     registries = open_registries(settings)
+    rows = mixed_rows(plan, registries)
+    _clear(plan.output)
+    screen.title("1. The base")
+    base = _open_base(plan, settings, screen)
     with as_file(files("adapterhub.examples")) as examples:
-        intents = _config("text-classification", examples / "intents.csv", output / "intents-1")
-        _title("2. Two adapters are trained")
-        _train(intents, settings)
-        _train(_config("token-classification", examples / "entities.jsonl", output / "entities-1"), settings)
-        _title("3. Published, and production points to them")
-        _publish(registries, output / "intents-1", INTENTS)
-        _publish(registries, output / "entities-1", ENTITIES)
-        runtime = Runtime(base, registries, settings=settings)
-        _title("4. One batch of mixed rows, one pass through the base")
-        _predict_mixed(runtime, registries)
-        _title("5. A new version under running requests")
-        _swap(runtime, registries, replace(intents, output=output / "intents-2", continue_from=output / "intents-1",
-                                           epochs=2, learning_rate=5e-4, seed=0), settings)
-        _title("6. What it saved, both ways run here")
-        _compare(intents, output, base.source.folder)
-    console.print(f"\nDone in {time.perf_counter() - started:.0f} s. Everything lies in {output}; "
-                  f"look at it with: adapterhub list --registry {output / 'registry'}")
+        tour = _Tour(plan, settings, registries, screen, examples)
+        screen.title("2. Two adapters are trained")
+        results = {INTENTS: tour.train(tour.intents_config()), ENTITIES: tour.train(tour.entities_config())}
+        screen.title("3. Both are published, and production points to them")
+        trained = [tour.publish(result, name) for name, result in results.items()]
+        with waiting("loading the base and the adapters"):
+            runtime = Runtime(base, registries, settings=settings)
+            for row in rows:
+                runtime.load(row.reference)
+        screen.title("4. One batch of mixed rows")
+        mixed = tour.predict_mixed(runtime, rows)
+        screen.title("5. A second version, under running requests")
+        second, swap = tour.swap(runtime)
+        screen.title("6. What it saved, both ways run here")
+        adapter, full = tour.compare()
+        lines = scale_of(base, adapter, full)
+        screen.scale(lines)
+    seconds = time.perf_counter() - started
+    screen.say(f"\nDone in {seconds:.0f} s. Everything lies in {plan.output}; look at it with: "
+               f"adapterhub list --registry {plan.output / 'registry'}")
+    return DemoFigures(base_fingerprint=base.identity.fingerprint, base_parameters=n_parameters(base),
+                       trained=[*trained, second], mixed=mixed, swap=swap, adapter=adapter, full=full, scale=lines,
+                       seconds=seconds)
+
+
+class _Tour:
+    """The steps, with what they share."""
+
+    def __init__(self, plan: DemoPlan, settings: Settings, registries: Registries, screen: Screen,
+                 examples: Path) -> None:
+        self._plan, self._settings, self._registries, self._screen = plan, settings, registries, screen
+        self._examples = examples
+
+    def intents_config(self) -> TrainConfig:
+        """Return the settings of the intents adapter's first version."""
+        return self._config("text-classification", "intents.csv", "intents-1", self._plan.intents_epochs)
+
+    def entities_config(self) -> TrainConfig:
+        """Return the settings of the entities adapter."""
+        return self._config("token-classification", "entities.jsonl", "entities-1", self._plan.entities_epochs)
+
+    def train(self, config: TrainConfig) -> TrainResult:
+        """Train an adapter and print its report on the test rows."""
+        result = run_training(config, self._settings)
+        outcome = result.outcome
+        self._screen.evaluation(Path(config.data).name, result.evaluation)
+        self._screen.say(f"{figures_of(result.evaluation)}; {result.n_trained:,} parameters trained in "
+                         f"{outcome.n_steps} steps and {outcome.seconds:.0f} s, best epoch {outcome.best_epoch} of "
+                         f"{outcome.epochs_done}.")
+        return result
+
+    def publish(self, result: TrainResult, name: str) -> TrainedFigures:
+        """Publish a trained folder and point production to it."""
+        assert result.folder is not None, "the demo trains adapters here"
+        version = self._registries.publish(result.folder, name)
+        self._registries.promote(version.reference, "production")
+        self._screen.say(f"{version.reference}  sha256:{version.digest[:12]}  {version.size_bytes:,} bytes  "
+                         f"<- {name}@production")
+        return TrainedFigures(reference=version.reference, digest=version.digest, size_bytes=version.size_bytes,
+                              trained_parameters=result.n_trained, seconds=result.outcome.seconds,
+                              n_test_rows=result.evaluation.n_rows, metrics=result.evaluation.metrics)
+
+    def predict_mixed(self, runtime: Runtime, rows: list[MixedRow]) -> MixedFigures:
+        """Answer all rows in one call and count the passes through the base."""
+        before, started = runtime.statistics().n_passes, time.perf_counter()
+        answers = runtime.predict([(row.reference, row.row) for row in rows])
+        seconds, n_passes = time.perf_counter() - started, runtime.statistics().n_passes - before
+        figures = MixedFigures(answers=[answer.to_dict() for answer in answers], n_passes=n_passes, seconds=seconds,
+                               n_adapters=len({answer.digest for answer in answers}))
+        self._screen.mixed(rows, figures)
+        return figures
+
+    def swap(self, runtime: Runtime) -> tuple[TrainedFigures, SwapFigures]:
+        """Train on to a second version; move production to it, and back, while requests run.
+
+        Raises PredictionError where one of them failed.
+        """
+        plan, reference = self._plan, f"{INTENTS}@production"
+        result = self.train(replace(self.intents_config(), output=plan.output / "intents-2",
+                                    continue_from=plan.output / "intents-1", epochs=plan.second_epochs,
+                                    learning_rate=plan.second_learning_rate, seed=1))
+        with RequestStream(runtime, reference, STREAM_TEXTS) as stream:
+            stream.wait_for(plan.requests_per_phase)
+            second = self.publish(result, INTENTS)
+            stream.wait_for(plan.requests_per_phase)
+            move = self._registries.rollback(reference)
+            self._screen.say(f"Rolled back: {reference} -> version {move.version}")
+            stream.wait_for(plan.requests_per_phase)
+        log = stream.log
+        figures = SwapFigures(n_requests=len(log.versions) + len(log.failures), failures=log.failures,
+                              phases=log.phases())
+        self._screen.swap(figures)
+        if log.failures:
+            raise PredictionError(f"{len(log.failures)} requests failed while production moved: {log.failures[0]}")
+        return second, figures
+
+    def compare(self) -> tuple[ArmFigures, ArmFigures]:
+        """Train the intents both ways, each in a fresh process, and print the figures side by side."""
+        plan = self._plan
+        arms = {plan.output / f"compared-{method}": ArmSettings(
+            method=method, task="text-classification", data=self._examples / "intents.csv", base=plan.base,
+            epochs=plan.compared_epochs, batch_size=plan.batch_size, max_length=plan.max_length)
+            for method in ("lora", "full")}
+        adapter, full = run_arms(arms)
+        self._screen.comparison(adapter, full)
+        return adapter, full
+
+    def _config(self, task: str, data: str, output: str, epochs: int) -> TrainConfig:
+        plan = self._plan
+        return TrainConfig(task=task, data=str(self._examples / data), output=plan.output / output, base=plan.base,
+                           epochs=epochs, batch_size=plan.batch_size, max_length=plan.max_length,
+                           licence="Apache-2.0", source="written for adapterhub")
+
+
+def mixed_rows(plan: DemoPlan, registries: Registries) -> list[MixedRow]:
+    """Return the demo's own rows and those whose adapters are shipped.
+
+    Raises AdapterNotFound where fewer than four are.
+    """
+    known = {listing.path for listing in registries.list()}
+    found = [row for row in plan.shipped_rows if row.reference in known]
+    missing = [row.reference for row in plan.shipped_rows if row.reference not in known]
+    if len(found) < LEAST_SHIPPED:
+        raise AdapterNotFound(missing[0], where=registries.where, why=(
+            f"the demo answers with at least {LEAST_SHIPPED} shipped adapters and finds {len(found)}; "
+            f"missing are {', '.join(missing)}"), hint="Make them with scripts/build_registry, or take a full clone.")
+    return [*OWN_ROWS, *found]
+
+
+def scale_of(base: Base, adapter: ArmFigures, full: ArmFigures) -> list[ScaleLine]:
+    """Return what 1, 10 and 100 tasks take, from the two arms' files and parameters.
+
+    In memory all weights are float32: an adapter takes there twice what its file of 16 bits does.
+    """
+    weights_bytes = sum(path.stat().st_size for path in base.source.folder.glob("*.safetensors"))
+    return scale(ModelSizes(disk_bytes=weights_bytes, memory_bytes=FLOAT32_BYTES * n_parameters(base)),
+                 ModelSizes(disk_bytes=adapter.disk_bytes, memory_bytes=FLOAT32_BYTES * adapter.trained_parameters),
+                 ModelSizes(disk_bytes=full.disk_bytes, memory_bytes=FLOAT32_BYTES * full.trained_parameters))
+
+
+def n_parameters(base: Base) -> int:
+    """Return the base's parameters."""
+    return sum(prod(shape) for shape in base.shapes.shapes.values())
+
+
+def _open_base(plan: DemoPlan, settings: Settings, screen: Screen) -> Base:
+    with waiting("taking the base's fingerprint"):
+        base = load_base(plan.base, cache=settings.cache)
+    checked = (f" Its weights have upstream's SHA-256, {WEIGHTS_SHA256[:12]}...: checked, and no hub was asked."
+               if plan.base == EMBEDDED else "")
+    name = "all-MiniLM-L6-v2" if plan.base == EMBEDDED else base.source.id
+    screen.say(f"{name}, {n_parameters(base) / 1e6:.1f} M parameters, fingerprint {base.identity.fingerprint[:12]}."
+               f"{checked}")
+    return base
 
 
 def _clear(output: Path) -> None:
-    if output.exists() and any(output.iterdir()) and not (output / _MARK).exists():
+    if output.exists() and not (output.is_dir() and ((output / _MARK).exists() or not any(output.iterdir()))):
         raise DataError(f"{output} holds something that is not an earlier demo's.", hint="Give another --output.")
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     (output / _MARK).touch()
-
-
-def _config(task: str, data: Path, output: Path) -> TrainConfig:
-    return TrainConfig(task=task, data=str(data), output=output, epochs=EPOCHS, batch_size=16, max_length=64,
-                       licence="Apache-2.0", source="written for adapterhub")
-
-
-def _train(config: TrainConfig, settings: Settings) -> None:
-    result = run_training(config, settings)
-    for title, report in result.evaluation.reports.items():
-        _table(f"{Path(config.data).name}, test rows, {title}", ("label", "precision", "recall", "F1", "rows"),
-               [(line.label, f"{line.precision:.2f}", f"{line.recall:.2f}", f"{line.f1:.2f}", str(line.support))
-                for line in report])
-    console.print(f"{_figures(result.evaluation)}; {result.n_trained:,} parameters in {result.outcome.seconds:.0f} s.")
-
-
-def _publish(registries: Registries, folder: Path, name: str) -> str:
-    version = registries.publish(folder, name)
-    registries.promote(version.reference, "production")
-    console.print(f"{version.reference}  sha256:{version.digest[:12]}  {version.size_bytes:,} bytes  <- production")
-    return version.reference
-
-
-def _predict_mixed(runtime: Runtime, registries: Registries) -> None:
-    known = {listing.version.path for listing in registries.list()}
-    rows = [(reference, row) for reference, row in _MIXED if reference.partition("@")[0] in known]
-    for reference, _ in rows:
-        runtime.load(reference)
-    before = runtime.statistics().n_passes
-    started = time.perf_counter()
-    answers = runtime.predict(rows)
-    seconds, n_passes = time.perf_counter() - started, runtime.statistics().n_passes - before
-    lines = [(answer.version or "", (answer.digest or "")[:12], _short(answer.result)) for answer in answers]
-    _table("Answers, in the order of the rows", ("version", "digest", "answer"), lines)
-    console.print(f"{len(rows)} rows of {len({row[0] for row in rows})} adapters in {n_passes} pass, "
-                  f"{1000 * seconds:.0f} ms.")
-
-
-def _swap(runtime: Runtime, registries: Registries, config: TrainConfig, settings: Settings) -> None:
-    reference = f"{INTENTS}@production"
-    texts = ["where is my card", "please cancel order 5512", "the screen arrived cracked"]
-    _train(config, settings)
-    with RequestStream(runtime, reference, texts) as stream:
-        stream.wait_for(20)
-        new = _publish(registries, config.output, INTENTS)
-        stream.wait_for(20)
-    log = stream.log
-    first = log.versions.index(new) + 1 if new in log.versions else 0
-    console.print(f"{len(log.versions)} requests answered while production moved, {len(log.failures)} failed; "
-                  f"version 2 answered from request {first} on.")
-    move = registries.rollback(reference)
-    answer = runtime.predict([(reference, texts[0])])[0]
-    console.print(f"Rolled back: production -> version {move.version}; the next request was answered by "
-                  f"{answer.version}.")
-
-
-def _compare(config: TrainConfig, output: Path, base_folder: Path) -> None:
-    settings = {"task": config.task, "data": config.data, "epochs": config.epochs, "batch_size": config.batch_size,
-                "max_length": config.max_length, "is_validated": False}
-    arms: list[ArmFigures] = []
-    with progress_bar("comparing", 2) as progress:
-        for done, method in enumerate(("lora", "full"), start=1):
-            arms.append(run_arm({**settings, "method": method}, output / f"compare-{method}"))
-            progress.update(done, method)
-    adapter, full = arms
-    metric = next(iter(adapter.metrics))
-    _table(f"Adapter against full fine-tuning: same rows, {config.epochs} epochs, one seed, one process each",
-           ("", "adapter", "full", "full / adapter"), [
-               ("trained parameters", f"{adapter.trained_parameters:,}", f"{full.trained_parameters:,}",
-                _ratio(full.trained_parameters, adapter.trained_parameters)),
-               ("bytes on disk", f"{adapter.disk_bytes:,}", f"{full.disk_bytes:,}",
-                _ratio(full.disk_bytes, adapter.disk_bytes)),
-               ("peak memory above start", f"{adapter.peak_memory_bytes / 1e6:.0f} MB",
-                f"{full.peak_memory_bytes / 1e6:.0f} MB", _ratio(full.peak_memory_bytes, adapter.peak_memory_bytes)),
-               ("median step", f"{1000 * adapter.step_seconds:.0f} ms", f"{1000 * full.step_seconds:.0f} ms",
-                _ratio(full.step_seconds, adapter.step_seconds)),
-               (f"test {metric} ({adapter.n_test_rows} rows)", f"{adapter.metrics[metric]:.3f}",
-                f"{full.metrics[metric]:.3f}", "")])
-    base_bytes = (base_folder / "model.safetensors").stat().st_size
-    _table("Disk, and weights in memory, by number of tasks (from the measured sizes)",
-           ("tasks", "one base + adapters", "full models", "ratio"),
-           [(str(line.n_tasks), f"{line.adapters_bytes / 1e6:,.0f} MB", f"{line.full_bytes / 1e6:,.0f} MB",
-             _ratio(line.full_bytes, line.adapters_bytes)) for line in scale(adapter, full, base_bytes)])
-
-
-def _ratio(larger: float, smaller: float) -> str:
-    return f"{larger / smaller:.1f}x"
-
-
-def _figures(evaluation: Evaluation) -> str:
-    return ", ".join(f"{name} {value:.3f}" for name, value in evaluation.metrics.items())
-
-
-def _short(result: dict[str, object]) -> str:
-    if "entities" in result:
-        entities = result["entities"]
-        assert isinstance(entities, list)
-        return ", ".join(f"{entity['entity']}: {entity['word']}" for entity in entities) or "no entity"
-    name = "label" if "label" in result else "answer"
-    return f"{str(result[name])[:60]} ({float(str(result['score'])):.2f})"
-
-
-def _title(text: str) -> None:
-    console.print(f"\n[bold]{text}[/bold]")
-
-
-def _table(title: str, header: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> None:
-    table = Table(title=title, title_justify="left")
-    for name in header:
-        table.add_column(name)
-    for line in lines:
-        table.add_row(*line)
-    console.print(table)
