@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 @click.option("--rank", default=8, show_default=True, help="LoRA rank.")
 @click.option("--alpha", type=float, help="LoRA alpha.  [default: twice the rank]")
 @click.option("--targets", default="all-linear", show_default=True, help="Layers, separated by commas.")
-@click.option("--epochs", type=int, help="Passes over the training rows.  [default: by their number]")
-@click.option("--batch-size", default=32, show_default=True, help="Rows per step.")
+@click.option("--epochs", type=int, help="Passes over the training rows.  [default: 8, with few rows more]")
+@click.option("--batch-size", type=int, help="Rows per step.  [default: 32, with few rows 16]")
 @click.option("--learning-rate", type=float, help="[default: the method's]")
 @click.option("--max-length", default=128, show_default=True, help="Tokens after which a text is cut.")
 @click.option("--metric", help="Validation metric that chooses the best epoch.  [default: the task's first]")
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @json_option
 @guarded
 def train(task: str, data: str, output: Path, base: str, columns: tuple[str, ...], method: str, rank: int,
-          alpha: float | None, targets: str, epochs: int | None, batch_size: int, learning_rate: float | None,
+          alpha: float | None, targets: str, epochs: int | None, batch_size: int | None, learning_rate: float | None,
           max_length: int, metric: str | None, patience: int, seed: int, continue_from: Path | None, licence: str,
           source: str, as_json: bool) -> None:
     """Train one adapter and write its folder; the base stays as it is.

@@ -64,16 +64,15 @@ def run_loop(config: TrainConfig, trained: TrainedModel, task: Task, inputs: Loo
 
     Ctrl-C ends the run with the best state so far. Raises TrainingError where the loss is no number.
     """
+    plan = config.plan_for(len(inputs.train))
     accelerator = Accelerator(mixed_precision="bf16" if has_native_bfloat16() else "no")
     loader: torch.utils.data.DataLoader[list[Example]] = torch.utils.data.DataLoader(
         inputs.train,  # type: ignore[arg-type]  # a list is a map-style dataset
-        batch_sampler=LengthBuckets([_length(example) for example in inputs.train], config.batch_size, config.seed),
+        batch_sampler=LengthBuckets([_length(example) for example in inputs.train], plan.batch_size, config.seed),
         collate_fn=list)
     parameters = [value for value in trained.model.parameters() if value.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=config.rate, weight_decay=config.weight_decay)
-    n_epochs = config.epochs_for(len(inputs.train))
-    n_steps = n_epochs * len(loader)
-    schedule = get_linear_schedule_with_warmup(optimizer, int(config.warmup * n_steps), n_steps)
+    schedule = get_linear_schedule_with_warmup(optimizer, int(config.warmup * plan.n_steps), plan.n_steps)
     model, optimizer, schedule = accelerator.prepare(trained.model, optimizer, schedule)
     # Accelerate wraps the model's own forward in autocast for good; here only the loss is computed in it, so that
     # what is measured, probed and exported afterwards is float32.
@@ -90,7 +89,7 @@ def run_loop(config: TrainConfig, trained: TrainedModel, task: Task, inputs: Loo
         return float(loss.detach())
 
     try:
-        for epoch in range(1, n_epochs + 1):
+        for epoch in range(1, plan.n_epochs + 1):
             _train_epoch(model, loader, step, outcome, progress)
             outcome.epochs_done = epoch
             if _keep_best(config, trained, task, inputs, outcome) >= config.patience:

@@ -1,7 +1,6 @@
 """One run from rows to folder: read, encode, train, measure, export. The recipe; each step lives in its own file."""
 
 import errno
-import math
 import os
 import time
 from dataclasses import dataclass, replace
@@ -71,13 +70,13 @@ def run_training(config: TrainConfig, settings: Settings, show: ShowProgress = p
     rows = splits.train if config.is_validated else splits.train + splits.validation
     labels = task.labels_of(rows)
     inputs = _encode(config, task, base, splits, labels)
-    config = replace(config, epochs=config.epochs_for(len(inputs.train)))
+    plan = config.plan_for(len(inputs.train))
+    config = replace(config, epochs=plan.n_epochs, batch_size=plan.batch_size)
     trained = build_model(config, base, task, labels)
     parents = _start(config, trained, base, task, labels)
     if config.metric and inputs.validation:  # told now rather than after an epoch: some need rows of their kind
         chosen_metric(config, task, evaluate_model(trained.model, task, inputs.validation, labels, inputs.pad_id))
-    n_steps = config.epochs_for(len(inputs.train)) * math.ceil(len(inputs.train) / config.batch_size)
-    with show(f"training {config.name or splits.name}", n_steps) as progress:
+    with show(f"training {config.name or splits.name}", plan.n_steps) as progress:
         outcome = run_loop(config, trained, task, inputs, progress)
     if not outcome.state:
         raise TrainingError("Training was stopped before its first epoch ended; nothing was written.",

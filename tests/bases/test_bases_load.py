@@ -98,7 +98,7 @@ def test_half_precision_weights_are_loaded_in_float32(tiny_base_folder: Path, tm
 def test_shapes_are_those_of_the_loaded_base(tiny: Base) -> None:
     state = tiny.load_trunk().state_dict()
     assert dict(tiny.shapes.shapes) == {name: tuple(value.shape) for name, value in state.items()}
-    assert tiny.shapes.strip("bert.encoder.layer.0") == "encoder.layer.0"
+    assert tiny.shapes.prefix == "bert"
 
 
 def test_skeleton_takes_no_memory(tiny: Base) -> None:
@@ -119,7 +119,7 @@ def test_truncated_weights_are_told_in_one_sentence(tiny_base_folder: Path, tmp_
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     base = load_base(str(folder), cache=tmp_path / "cache")
-    with pytest.raises(BaseNotFound, match="cut cannot be loaded as AutoModel: .*Check that it is a complete") as caught:
+    with pytest.raises(BaseNotFound, match=r"cut cannot be loaded as AutoModel: .*complete") as caught:
         base.load_trunk()
     assert "\n" not in str(caught.value)
 

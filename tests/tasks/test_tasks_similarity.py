@@ -175,8 +175,8 @@ def test_row_to_predict_is_a_text_a_pair_or_candidates(row: Any, expected: dict[
     assert TASK.parse_row(row) == expected
 
 
-@pytest.mark.parametrize("row", ["", None, 3, {}, {"query": "q"}, {"query": "", "answer": "a"}, ("a", ""), ["a", "b", "c"],
-                                 {"query": "q", "candidates": []}, {"query": "q", "candidates": "abc"},
+@pytest.mark.parametrize("row", ["", None, 3, {}, {"query": "q"}, {"query": "", "answer": "a"}, ("a", ""),
+                                 ["a", "b", "c"], {"query": "q", "candidates": []}, {"query": "q", "candidates": "abc"},
                                  {"query": "q", "candidates": 5}, {"query": "q", "candidates": ["a", " "]},
                                  {"candidates": ["a"]}])
 def test_unusable_row_is_refused(row: Any) -> None:

@@ -98,8 +98,9 @@ def test_entity_figures_are_those_computed_by_hand() -> None:
     examples = [encode({"tokens": ["anna", "ben", "is", "rome"], "tags": tags}) for tags in truth]
     outputs = [[logits_of(example, tags)] for example, tags in zip(examples, predicted, strict=True)]
     evaluation = TASK.evaluate(outputs, examples, LABELS)
-    assert evaluation.metrics == pytest.approx({"entity_precision": 2 / 4, "entity_recall": 2 / 3,
-                                                "entity_f1": 2 * 0.5 * (2 / 3) / (0.5 + 2 / 3), "token_accuracy": 6 / 8})
+    assert evaluation.metrics == pytest.approx({
+        "entity_precision": 2 / 4, "entity_recall": 2 / 3, "entity_f1": 2 * 0.5 * (2 / 3) / (0.5 + 2 / 3),
+        "token_accuracy": 6 / 8})
     report = {line.label: (line.precision, line.recall, line.support) for line in evaluation.reports["per entity"]}
     assert report == {"LOC": pytest.approx((1 / 2, 1, 1)), "PER": pytest.approx((1 / 2, 1 / 2, 2)),
                       "all": pytest.approx((1 / 2, 2 / 3, 3))}
@@ -193,7 +194,8 @@ def test_splitting_a_long_run_of_signs_takes_linear_time() -> None:
     assert len(TASK.parse_row("a-" * 20_000 + "@")["tokens"]) == 3
 
 
-@pytest.mark.parametrize("row", ["", " ", [], ["a", ""], ["a", 3], 7, None, {"tokens": []}, {"text": ""}, {"words": "a"}])
+@pytest.mark.parametrize("row", ["", " ", [], ["a", ""], ["a", 3], 7, None, {"tokens": []}, {"text": ""},
+                                 {"words": "a"}])
 def test_unusable_row_is_refused(row: Any) -> None:
     with pytest.raises(PredictionError, match="A row for token-classification"):
         TASK.parse_row(row)
