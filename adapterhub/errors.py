@@ -60,11 +60,11 @@ class InvalidReference(AdapterHubError):
 class AdapterNotFound(AdapterHubError):
     """A reference that no registry at hand can resolve."""
 
-    def __init__(self, reference: str, *, where: str, near: Iterable[str] = (), why: str = "") -> None:
+    def __init__(self, reference: str, *, where: str, near: Iterable[str] = (), why: str = "", hint: str = "") -> None:
         self.reference, self.near = reference, list(near)
         super().__init__(
             f"No adapter {reference!r} in {where}{': ' + why if why else ''}.",
-            hint=did_you_mean(self.near) or "Try `adapterhub list`.",
+            hint=hint or did_you_mean(self.near) or "Try `adapterhub list`.",
         )
 
 
@@ -74,6 +74,10 @@ class VersionExists(AdapterHubError):
 
 class PromotionRefused(AdapterHubError):
     """An alias that cannot move where it was told to."""
+
+
+class PolicyRefused(AdapterHubError):
+    """What the registry's policy does not allow: over a quota, or not signed by a known key."""
 
 
 class InvalidFolder(AdapterHubError):
@@ -91,6 +95,14 @@ class StorageError(AdapterHubError):
 
 class PredictionError(AdapterHubError):
     """A row that the runtime cannot answer."""
+
+
+class RankTooLarge(PredictionError):
+    """An adapter that is larger than the whole budget of the slots."""
+
+
+class NoRoom(PredictionError):
+    """An adapter that does not fit beside those in use just now."""
 
 
 class TrainingError(AdapterHubError):

@@ -3,12 +3,12 @@
 Each move is one create-once object; the highest number holds. It does not know whether a version exists.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from adapterhub.adapter.reference import Reference
 from adapterhub.errors import AdapterNotFound, InvalidReference, PromotionRefused, near_misses
-from adapterhub.registry import layout
-from adapterhub.registry.records import MoveRecord, parse_record, to_bytes
+from adapterhub.registry import layout, series
+from adapterhub.registry.records import MoveRecord
 from adapterhub.registry.stores import Store
 
 PROMOTE = "promote"
@@ -35,14 +35,31 @@ class AliasMove:
     """The version it pointed to before, None at first."""
     restores: int | None
     """For a rollback: the number of the move that holds again."""
+    by: str = ""
+    """Who moved it; empty where nobody said."""
+    is_forced: bool = False
+    """Whether it went past a gate."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """What the gate measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where an alias shall point."""
+    """Where an alias shall point, and what was found before it did."""
 
     version: int
     digest: str
+    is_forced: bool = False
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """When a change was made, and by whom."""
+
+    at: str
+    """UTC, ISO 8601."""
+    by: str = ""
 
 
 def alias_names(store: Store, path: str) -> list[str]:
@@ -52,20 +69,32 @@ def alias_names(store: Store, path: str) -> list[str]:
 
 def current_move(store: Store, path: str, alias: str) -> AliasMove | None:
     """Return the move that holds, None for an alias that never moved."""
-    taken = _move_numbers(store, path, alias)
+    taken = series.numbers(store, layout.alias_key(path, alias))
     return _read_move(store, path, alias, taken[-1]) if taken else None
 
 
 def history(store: Store, path: str, alias: str) -> list[AliasMove]:
     """Return every move of an alias, oldest first. Raises AdapterNotFound where it never moved."""
-    moves = [_read_move(store, path, alias, number) for number in _move_numbers(store, path, alias)]
+    numbers = series.numbers(store, layout.alias_key(path, alias))
+    moves = [_read_move(store, path, alias, number) for number in numbers]
     if not moves:
         near = [f"{path}@{name}" for name in near_misses(alias, alias_names(store, path))]
         raise AdapterNotFound(f"{path}@{alias}", where=store.place, near=near, why="that alias never moved")
     return moves
 
 
-def promote(store: Store, path: str, alias: str, target: Target, *, at: str, expected: int | None = None) -> AliasMove:
+def move_at(moves: list[AliasMove], time: str) -> AliasMove:
+    """Return the move that held at a time, in UTC as moves write it. Raises AdapterNotFound before the first."""
+    held = [move for move in moves if move.at <= time]
+    if not held:
+        first = moves[0]
+        raise AdapterNotFound(f"{first.path}@{first.alias}", where=f"its history at {time}",
+                              why=f"it first moved at {first.at}")
+    return held[-1]
+
+
+def promote(store: Store, path: str, alias: str, target: Target, mark: Mark, *,
+            expected: int | None = None) -> AliasMove:
     """Point an alias to a version; where it points there already, its holding move is returned.
 
     With `expected`, the number of the move that the caller saw (0 for none), anybody else's move in between
@@ -79,8 +108,9 @@ def promote(store: Store, path: str, alias: str, target: Target, *, at: str, exp
             raise _overtaken(path, alias, expected, found)
         if holding and (holding.version, holding.digest) == (target.version, target.digest):
             return holding
-        move = AliasMove(path=path, alias=alias, number=found + 1, version=target.version, digest=target.digest, at=at,
-                         action=PROMOTE, previous=holding.version if holding else None, restores=None)
+        move = AliasMove(path=path, alias=alias, number=found + 1, version=target.version, digest=target.digest,
+                         at=mark.at, by=mark.by, action=PROMOTE, previous=holding.version if holding else None,
+                         restores=None, is_forced=target.is_forced, figures=target.figures)
         if _create(store, move):
             return move
     raise PromotionRefused(f"{path}@{alias} was moved by others {_MAX_TRIES} times in a row.", hint="Try again.")
@@ -101,13 +131,14 @@ def rollback_target(moves: list[AliasMove], steps: int) -> AliasMove:
     return pile[-1 - steps]
 
 
-def rollback(store: Store, last: AliasMove, goal: AliasMove, *, at: str) -> AliasMove:
+def rollback(store: Store, last: AliasMove, goal: AliasMove, mark: Mark) -> AliasMove:
     """Make the move `goal` hold again, right after the move `last`.
 
     Raises PromotionRefused where somebody moved the alias after `last`: the step back was meant from there.
     """
     move = AliasMove(path=last.path, alias=last.alias, number=last.number + 1, version=goal.version,
-                     digest=goal.digest, at=at, action=ROLLBACK, previous=last.version, restores=goal.number)
+                     digest=goal.digest, at=mark.at, by=mark.by, action=ROLLBACK, previous=last.version,
+                     restores=goal.number)
     if not _create(store, move):
         raise _overtaken(last.path, last.alias, last.number, last.number + 1)
     return move
@@ -126,21 +157,13 @@ def _pile(moves: list[AliasMove]) -> list[AliasMove]:
 
 def _create(store: Store, move: AliasMove) -> bool:
     facts = asdict(move)
-    key = layout.move_key(facts.pop("path"), facts.pop("alias"), facts.pop("number"))
-    return store.create(key, to_bytes(MoveRecord(**facts)))
+    folder, number = layout.alias_key(facts.pop("path"), facts.pop("alias")), facts.pop("number")
+    return series.append(store, folder, number, MoveRecord(**facts))
 
 
 def _read_move(store: Store, path: str, alias: str, number: int) -> AliasMove:
-    key = layout.move_key(path, alias, number)
-    data = store.get(key)
-    assert data is not None, f"{key} was listed a moment ago and nothing is ever removed"
-    return AliasMove(path=path, alias=alias, number=number, **asdict(parse_record(MoveRecord, data, key)))
-
-
-def _move_numbers(store: Store, path: str, alias: str) -> list[int]:
-    files = (key.rpartition("/")[2] for key in store.keys(layout.alias_key(path, alias)))
-    found = (layout.number_of(file.removesuffix(".json")) for file in files if file.endswith(".json"))
-    return sorted(number for number in found if number)
+    record = series.read(store, MoveRecord, layout.alias_key(path, alias), number)
+    return AliasMove(path=path, alias=alias, number=number, **asdict(record))
 
 
 def _is_alias(path: str, name: str) -> bool:

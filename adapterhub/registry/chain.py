@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from adapterhub.adapter.check import BaseShapes
@@ -9,6 +10,7 @@ from adapterhub.adapter.folder import AdapterFolder
 from adapterhub.adapter.reference import Reference, parse_path
 from adapterhub.errors import AdapterNotFound, StorageError
 from adapterhub.registry.aliases import AliasMove
+from adapterhub.registry.gates import Evaluate
 from adapterhub.registry.pull import Verification
 from adapterhub.registry.records import Clock
 from adapterhub.registry.registry import AliasMoves, Registry, Versions
@@ -17,9 +19,9 @@ from adapterhub.registry.search import Listing, Listings, Query
 from adapterhub.settings import Settings
 
 
-def open_registries(settings: Settings, *, clock: Clock | None = None) -> "Registries":
+def open_registries(settings: Settings, *, clock: Clock | None = None, by: str = "") -> "Registries":
     """Open the user's registry and, behind it, the shipped one where there is one."""
-    own, shipped = Registry(settings.registry, clock=clock), settings.shipped_registry
+    own, shipped = Registry(settings.registry, clock=clock, by=by), settings.shipped_registry
     if shipped is None or Path(settings.registry).absolute() == shipped.absolute():
         return Registries(own)
     return Registries(own, Registry(shipped, clock=clock))
@@ -61,6 +63,10 @@ class Registries:
         """Return every move of `namespace/name@alias`. Raises as `Registry.history`."""
         return self._holder(reference).history(reference)
 
+    def move_at(self, reference: str, time: datetime) -> AliasMove:
+        """Return the move of `namespace/name@alias` that held at a time. Raises as `Registry.history`."""
+        return self._holder(reference).move_at(reference, time)
+
     def aliases(self, path: str) -> dict[str, int]:
         """Return each alias of `namespace/name` with the version it points to."""
         return self._holder(parse_path(path).path).aliases(path)
@@ -85,10 +91,11 @@ class Registries:
         """Publish into the first registry. Raises as `Registry.publish`."""
         return self.own.publish(folder, path, version)
 
-    def promote(self, reference: str, alias: str, *, expected: int | None = None) -> AliasMove:
+    def promote(self, reference: str, alias: str, *, expected: int | None = None, evaluate: Evaluate | None = None,
+                is_forced: bool = False) -> AliasMove:
         """Move an alias in the first registry. Raises as `Registry.promote`; StorageError for another's adapter."""
         with self._only_own(reference):
-            return self.own.promote(reference, alias, expected=expected)
+            return self.own.promote(reference, alias, expected=expected, evaluate=evaluate, is_forced=is_forced)
 
     def rollback(self, reference: str, *, steps: int = 1) -> AliasMove:
         """Move an alias back in the first registry. Raises as `Registry.rollback`; StorageError."""

@@ -4,7 +4,11 @@
     <namespace>/<name>/versions/<n>/<four files>    the adapter folder
     <namespace>/<name>/versions/<n>/version.json    written last: the version exists if and only if this does
     <namespace>/<name>/versions/<n>/yanked.json     optional
+    <namespace>/<name>/versions/<n>/signature.json  optional: a signature over the four files
     <namespace>/<name>/aliases/<alias>/<k>.json     the highest k is where the alias points
+    <namespace>/<name>/gates/<alias>/<k>.json       the highest k is what a version must meet to get the alias
+    <namespace>/<name>/gates/<alias>/rows/<digest>  the rows that a gate measures on
+    .policy/<k>.json                                the highest k holds: quotas, required signatures
 """
 
 from adapterhub.adapter.reference import Reference
@@ -13,6 +17,8 @@ from adapterhub.errors import InvalidReference
 CLAIM_FILE = "claim.json"
 VERSION_FILE = "version.json"
 YANKED_FILE = "yanked.json"
+SIGNATURE_FILE = "signature.json"
+POLICY_KEY = ".policy"
 
 
 def versions_key(path: str) -> str:
@@ -42,7 +48,22 @@ def alias_key(path: str, alias: str) -> str:
 
 def move_key(path: str, alias: str, number: int) -> str:
     """Return the key of an alias's move number `number`, counted from 1."""
-    return f"{alias_key(path, alias)}/{number}.json"
+    return numbered_key(alias_key(path, alias), number)
+
+
+def gate_key(path: str, alias: str) -> str:
+    """Return the folder of the gate before an alias."""
+    return f"{path}/gates/{alias}"
+
+
+def rows_key(path: str, alias: str, file: str) -> str:
+    """Return the key of the rows that a gate measures on."""
+    return f"{gate_key(path, alias)}/rows/{file}"
+
+
+def numbered_key(folder: str, number: int) -> str:
+    """Return the key of record `number` of a series."""
+    return f"{folder}/{number}.json"
 
 
 def number_of(text: str) -> int | None:

@@ -8,12 +8,14 @@ from adapterhub.adapter.check import check_folder
 from adapterhub.adapter.folder import FOLDER_FILES, AdapterFolder, read_folder
 from adapterhub.errors import InvalidConfig, StorageError, VersionExists
 from adapterhub.registry import layout
+from adapterhub.registry.aliases import Mark
+from adapterhub.registry.policy import read_policy, require_quota
 from adapterhub.registry.records import ClaimRecord, VersionRecord, to_bytes
 from adapterhub.registry.resolve import Version, latest, numbers, read_version
 from adapterhub.registry.stores import Store
 
 
-def publish(store: Store, path: str, folder: Path, *, at: str, version: int | None = None) -> Version:
+def publish(store: Store, path: str, folder: Path, mark: Mark, *, version: int | None = None) -> Version:
     """Check a folder and publish it under the next number, or exactly `version`.
 
     Content equal to the latest version's makes no new one: that version is returned, `is_new` False.
@@ -26,13 +28,27 @@ def publish(store: Store, path: str, folder: Path, *, at: str, version: int | No
     check_folder(content)
     if version is None and (newest := latest(store, path)) and newest.digest == content.digest:
         return newest
-    claim = ClaimRecord(id=uuid.uuid4().hex, at=at)
-    number = _claim(store, path, claim, version)
-    for name in FOLDER_FILES:
-        _create_own(store, layout.file_key(path, number, name), content.files[name])
+    require_quota(store, read_policy(store), path, size_bytes(content))
+    claim = ClaimRecord(id=uuid.uuid4().hex, at=mark.at)
+    return fill(store, path, _claim(store, path, claim, version), claim, content, mark)
+
+
+def fill(store: Store, path: str, number: int, claim: ClaimRecord, content: AdapterFolder, mark: Mark) -> Version:
+    """Write a claimed version's files and, last, what makes it visible.
+
+    Raises StorageError where somebody else's bytes are there, or where the claim was swept meanwhile.
+    """
+    taken = store.create_files(layout.version_key(path, number), {name: content.files[name] for name in FOLDER_FILES})
+    if taken:
+        raise _not_ours(store, taken)
+    if store.get(layout.file_key(path, number, layout.CLAIM_FILE)) != to_bytes(claim):
+        raise StorageError(f"{path}@{number} was swept from {store.place} while it was being published.",
+                           hint="Publish again, and sweep only what is older than the longest upload.")
     record = VersionRecord(version=number, digest=content.digest, size_bytes=size_bytes(content),
-                           published_at=at, claim=claim.id)
-    _create_own(store, layout.file_key(path, number, layout.VERSION_FILE), to_bytes(record))
+                           published_at=mark.at, claim=claim.id, by=mark.by)
+    key = layout.file_key(path, number, layout.VERSION_FILE)
+    if not is_created(store, key, to_bytes(record)):
+        raise _not_ours(store, key)
     published = read_version(store, path, number)
     assert published is not None, "version.json was created a moment ago"
     return replace(published, is_new=True)
@@ -43,10 +59,15 @@ def size_bytes(content: AdapterFolder) -> int:
     return sum(map(len, content.files.values()))
 
 
+def is_created(store: Store, key: str, data: bytes) -> bool:
+    """Create, or find our own bytes there: a client that repeats a put after a lost answer meets itself."""
+    return store.create(key, data) or store.get(key) == data
+
+
 def _claim(store: Store, path: str, claim: ClaimRecord, version: int | None) -> int:
     """Take a number: who finds it taken goes on to the next."""
     number = version or max(numbers(store, path), default=0) + 1
-    while not _is_created(store, layout.file_key(path, number, layout.CLAIM_FILE), to_bytes(claim)):
+    while not is_created(store, layout.file_key(path, number, layout.CLAIM_FILE), to_bytes(claim)):
         if version is not None:
             free = max(numbers(store, path), default=0) + 1
             raise VersionExists(f"{path}@{version} is taken; versions are never replaced.",
@@ -55,12 +76,6 @@ def _claim(store: Store, path: str, claim: ClaimRecord, version: int | None) -> 
     return number
 
 
-def _create_own(store: Store, key: str, data: bytes) -> None:
-    if not _is_created(store, key, data):
-        raise StorageError(f"{key} in {store.place} was written by somebody else than its claim's owner.",
-                           hint="Publish again; the next version is not touched by it.")
-
-
-def _is_created(store: Store, key: str, data: bytes) -> bool:
-    """Create, or find our own bytes there: a client that repeats a put after a lost answer meets itself."""
-    return store.create(key, data) or store.get(key) == data
+def _not_ours(store: Store, key: str) -> StorageError:
+    return StorageError(f"{key} in {store.place} was written by somebody else than its claim's owner.",
+                        hint="Publish again; the next version is not touched by it.")

@@ -4,7 +4,7 @@ The checksum finds any changed byte; it is no signature. It knows no store.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar, cast
 
@@ -48,6 +48,8 @@ class VersionRecord:
     published_at: str
     """UTC, ISO 8601."""
     claim: str
+    by: str = ""
+    """Who published it; empty where nobody said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,7 @@ class YankRecord:
 
     reason: str
     at: str
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,16 +78,66 @@ class MoveRecord:
     """The version it pointed to before."""
     restores: int | None
     """For a rollback: the number of the move that holds again."""
+    by: str = ""
+    is_forced: bool = False
+    """Whether it went past a gate that would have refused it, or that was not asked."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """What the gate measured."""
 
 
-Record = TypeVar("Record", ClaimRecord, VersionRecord, YankRecord, MoveRecord)
-_ADAPTERS: dict[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind)
-                                           for kind in (ClaimRecord, VersionRecord, YankRecord, MoveRecord)}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateRecord:
+    """`gates/<alias>/<k>.json`: what a version must meet before the alias may point to it."""
+
+    __pydantic_config__ = _STRICT
+
+    metric: str
+    minimum: float | None
+    """The least the candidate may have."""
+    max_drop: float | None
+    """How far below the incumbent the candidate may be."""
+    rows: str
+    """The file of rows beside the gate: their SHA-256 and what kind of file it is."""
+    is_open: bool = False
+    """Whether the gate was taken away: nothing is measured."""
+    at: str
+    by: str = ""
 
 
-def to_bytes(record: ClaimRecord | VersionRecord | YankRecord | MoveRecord) -> bytes:
-    """Return a record as canonical JSON with its checksum."""
-    return _sealed(asdict(record))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRecord:
+    """`.policy/<k>.json`: what a whole registry asks of publishers and readers."""
+
+    __pydantic_config__ = _STRICT
+
+    needs_signature: bool = False
+    keys: list[str] = field(default_factory=list)
+    """Public keys, PEM, of those whose signatures count."""
+    quotas: dict[str, int] = field(default_factory=dict)
+    """Namespace -> the most bytes that its versions may have together."""
+    at: str = ""
+    by: str = ""
+
+
+AnyRecord = ClaimRecord | VersionRecord | YankRecord | MoveRecord | GateRecord | PolicyRecord
+Record = TypeVar("Record", bound=AnyRecord)
+_KINDS: tuple[type[AnyRecord], ...] = (ClaimRecord, VersionRecord, YankRecord, MoveRecord, GateRecord, PolicyRecord)
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in _KINDS}
+
+
+def to_bytes(record: AnyRecord) -> bytes:
+    """Return a record as canonical JSON with its checksum; a field that says nothing new is left out.
+
+    So a record that needs no newer field has the bytes that an older adapterhub wrote and reads.
+    """
+    return _sealed({name: value for name, value in asdict(record).items() if not _is_unsaid(record, name, value)})
+
+
+def _is_unsaid(record: AnyRecord, name: str, value: object) -> bool:
+    stated = next(known for known in fields(record) if known.name == name)
+    if stated.default_factory is not MISSING:
+        return bool(value == stated.default_factory())
+    return stated.default is not MISSING and value == stated.default
 
 
 def parse_record(kind: type[Record], data: bytes, key: str) -> Record:

@@ -11,12 +11,15 @@ from adapterhub.adapter.reference import Reference, parse_path
 from adapterhub.errors import InvalidReference, PromotionRefused
 from adapterhub.registry import aliases as _aliases
 from adapterhub.registry import layout
+from adapterhub.registry import promotion as _promotion
 from adapterhub.registry import publish as _publish
 from adapterhub.registry import pull as _pull
 from adapterhub.registry import resolve as _resolve
 from adapterhub.registry import search as _search
 from adapterhub.registry import yank as _yank
-from adapterhub.registry.aliases import AliasMove, Target
+from adapterhub.registry.aliases import AliasMove, Mark
+from adapterhub.registry.gates import Evaluate
+from adapterhub.registry.promotion import Passage
 from adapterhub.registry.pull import Verification
 from adapterhub.registry.records import Clock, utc
 from adapterhub.registry.resolve import Version
@@ -54,7 +57,7 @@ class _SystemClock:
 
 
 class Registry:
-    """One place of published adapters: a path, `file://`, `s3://`, `gs://` or `az://` address.
+    """One place of published adapters: a path, `file://`, `s3://`, `gs://`, `az://` or `hf://` address.
 
     Reading never creates it; the first `publish` does. It holds no state but the place, so any number of them,
     in any number of processes, may work on one place at once.
@@ -62,15 +65,25 @@ class Registry:
     Example: `Registry("registry").publish(Path("intents"), "support/intents").reference`
     """
 
-    def __init__(self, place: str | Path | Store, *, clock: Clock | None = None) -> None:
-        """Open a place; raises UnknownName for an unknown scheme, StorageError for unusable settings."""
+    def __init__(self, place: str | Path | Store, *, clock: Clock | None = None, by: str = "") -> None:
+        """Open a place; `by` is who changes it. Raises UnknownName for a scheme, StorageError for its settings."""
         self._store = open_store(place) if isinstance(place, str | Path) else place
         self._clock = clock or _SystemClock()
+        self._by = by
 
     @property
     def where(self) -> str:
         """The place as it was given."""
         return self._store.place
+
+    @property
+    def store(self) -> Store:
+        """The objects below; for the housekeeping beside this class."""
+        return self._store
+
+    def mark(self) -> Mark:
+        """Return the time now and who works here, as changes record it."""
+        return Mark(at=utc(self._clock()), by=self._by)
 
     def publish(self, folder: str | Path, path: str, version: int | None = None) -> Version:
         """Publish a folder as the next version of `namespace/name`, or as exactly `version`.
@@ -79,7 +92,7 @@ class Registry:
         Raises InvalidReference, DataError, InvalidFolder, VersionExists, StorageError.
         """
         bare = parse_path(path).path
-        return _publish.publish(self._store, bare, Path(folder), at=self._now(), version=version)
+        return _publish.publish(self._store, bare, Path(folder), self.mark(), version=version)
 
     def resolve(self, reference: str) -> Version:
         """Return the version that a reference means now. Raises InvalidReference, AdapterNotFound, InvalidFolder."""
@@ -100,19 +113,18 @@ class Registry:
         """Check a version's digests and structure, with `base` its fit too. Raises InvalidFolder, BaseMismatch."""
         return _pull.verify(self._store, self._version(reference), base)
 
-    def promote(self, reference: str, alias: str, *, expected: int | None = None) -> AliasMove:
-        """Point an alias to the version that `reference` means.
+    def promote(self, reference: str, alias: str, *, expected: int | None = None, evaluate: Evaluate | None = None,
+                is_forced: bool = False) -> AliasMove:
+        """Point an alias to the version that `reference` means, through its gate where it has one.
 
         With `expected`, the number of the alias's holding move (0 for none), another's move in between refuses it.
-        Raises PromotionRefused (yanked, overtaken), AdapterNotFound, InvalidReference.
+        A gate measures by `evaluate`; a forced move goes past it and is recorded so.
+        Raises PromotionRefused (yanked, overtaken, gate), AdapterNotFound, InvalidReference.
         """
         version = self.resolve(reference)
-        if version.is_yanked:
-            raise PromotionRefused(f"{version.reference} is yanked, {alias!r} cannot point to it.",
-                                   hint=f"Promote another version of {version.path}.")
         name = _alias_of(f"{version.path}@{alias}")
-        target = Target(version=version.version, digest=version.digest)
-        return _aliases.promote(self._store, version.path, name, target, at=self._now(), expected=expected)
+        passage = Passage(expected=expected, evaluate=evaluate, is_forced=is_forced)
+        return _promotion.promote(self._store, version, name, passage, self.mark())
 
     def rollback(self, reference: str, *, steps: int = 1) -> AliasMove:
         """Point `namespace/name@alias` back to what it pointed to before; again goes further back, like undo.
@@ -124,11 +136,15 @@ class Registry:
         if self.resolve(f"{goal.path}@{goal.version}").is_yanked:
             raise PromotionRefused(f"{goal.path}@{goal.version} is yanked, {goal.alias!r} cannot go back to it.",
                                    hint=f"Go back further with --steps {steps + 1}, or promote another version.")
-        return _aliases.rollback(self._store, moves[-1], goal, at=self._now())
+        return _aliases.rollback(self._store, moves[-1], goal, self.mark())
 
     def history(self, reference: str) -> AliasMoves:
         """Return every move of `namespace/name@alias`, oldest first. Raises AdapterNotFound, InvalidReference."""
         return _aliases.history(self._store, Reference.parse(reference).path, _alias_of(reference))
+
+    def move_at(self, reference: str, time: datetime) -> AliasMove:
+        """Return the move of `namespace/name@alias` that held at a time. Raises as `history`."""
+        return _aliases.move_at(self.history(reference), utc(time))
 
     def aliases(self, path: str) -> dict[str, int]:
         """Return each alias of `namespace/name` with the version it points to."""
@@ -157,7 +173,7 @@ class Registry:
     def yank(self, reference: str, reason: str) -> Version:
         """Mark a version as not to be taken any more: `@latest` skips it. Raises AdapterNotFound."""
         version = self.resolve(reference)
-        _yank.yank(self._store, version.path, version.version, reason=reason, at=self._now())
+        _yank.yank(self._store, version.path, version.version, reason, self.mark())
         return self.resolve(version.reference)
 
     def local_path(self, reference: str | Version) -> Path | None:
@@ -168,9 +184,6 @@ class Registry:
 
     def _version(self, reference: str | Version) -> Version:
         return reference if isinstance(reference, Version) else self.resolve(reference)
-
-    def _now(self) -> str:
-        return utc(self._clock())
 
 
 def _alias_of(reference: str) -> str:

@@ -26,6 +26,8 @@ class Version:
     is_yanked: bool
     place: str
     """The registry that holds it."""
+    published_by: str = ""
+    """Empty where nobody said."""
     is_new: bool = False
     """Whether the call that returned this record published it."""
 
@@ -84,7 +86,8 @@ def read_version(store: Store, path: str, number: int) -> Version | None:
     if record.version != number:
         raise InvalidFolder(key, [f"it is version {record.version}'s, copied to {number}"])
     return Version(path=path, version=number, digest=record.digest, size_bytes=record.size_bytes,
-                   published_at=record.published_at, is_yanked=_is_yanked(store, path, number), place=store.place)
+                   published_at=record.published_at, is_yanked=_is_yanked(store, path, number), place=store.place,
+                   published_by=record.by)
 
 
 def numbers(store: Store, path: str) -> list[int]:

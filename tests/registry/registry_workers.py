@@ -5,8 +5,6 @@ import signal
 from multiprocessing import get_context
 from pathlib import Path
 
-import obstore
-
 from adapterhub.errors import StorageError
 from adapterhub.registry import Registry
 
@@ -40,7 +38,7 @@ def publish_killed(place: str, folder: str, path: str, step: int) -> int:
 
 
 def used_after_fork(place: str) -> int:
-    """Use a registry, fork, use it again in the child; return 1 where the child was refused, 0 where it was not."""
+    """Use a bucket, fork, use it again in the child; return 1 where the child was refused, 0 where it was not."""
     registry = Registry(place)
     registry.list()
     if _forked():
@@ -74,7 +72,7 @@ def _publish_killed_at(place: str, folder: str, path: str, step: int | None) -> 
             return function(*arguments, **options)
         return run
 
-    obstore.put, obstore.copy, os.fsync = counted(obstore.put), counted(obstore.copy), counted(os.fsync)
+    os.open, os.write, os.link, os.fsync = counted(os.open), counted(os.write), counted(os.link), counted(os.fsync)
     Path.unlink = counted(Path.unlink)  # type: ignore[method-assign]  # only in this doomed process
     Registry(place).publish(folder, path)
     return done

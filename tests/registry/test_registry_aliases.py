@@ -11,7 +11,7 @@ from registry_workers import promote_one
 
 from adapterhub.errors import AdapterNotFound, InvalidFolder, InvalidReference, PromotionRefused
 from adapterhub.registry import Registry
-from adapterhub.registry.aliases import Target, history, promote, rollback, rollback_target
+from adapterhub.registry.aliases import Mark, Target, history, promote, rollback, rollback_target
 from adapterhub.registry.stores import open_store
 
 ALIAS = "a/b@production"
@@ -133,7 +133,7 @@ def test_rollback_that_was_overtaken_is_refused(registry: Registry) -> None:
     moves = history(store, "a/b", "production")
     promoted(registry, 3)
     with pytest.raises(PromotionRefused, match="moved meanwhile"):
-        rollback(store, moves[-1], rollback_target(moves, 1), at="now")
+        rollback(store, moves[-1], rollback_target(moves, 1), Mark(at="now"))
     assert registry.resolve(ALIAS).version == 3
 
 
@@ -148,7 +148,7 @@ def test_two_who_expect_the_same_move_cannot_both_win(registry: Registry, monkey
 
     monkeypatch.setattr(store, "create", create_after_another)
     with pytest.raises(PromotionRefused):
-        promote(store, "a/b", "production", Target(version=1, digest="0" * 64), at="now", expected=0)
+        promote(store, "a/b", "production", Target(version=1, digest="0" * 64), Mark(at="now"), expected=0)
     assert [move.version for move in registry.history(ALIAS)] == [2]
 
 
@@ -169,7 +169,7 @@ def test_damaged_move_is_never_passed_over_in_silence(registry: Registry, tmp_pa
 
 
 def test_alias_whose_version_has_another_digest_is_refused(registry: Registry) -> None:
-    promote(open_store(registry.where), "a/b", "production", Target(version=1, digest="0" * 64), at="now")
+    promote(open_store(registry.where), "a/b", "production", Target(version=1, digest="0" * 64), Mark(at="now"))
     with pytest.raises(InvalidFolder, match="the alias means digest 000000000000"):
         registry.resolve(ALIAS)
 
@@ -179,10 +179,10 @@ def test_alias_behaves_like_an_undo_stack(actions: list[int | None]) -> None:
     store, stack = open_store("memory://"), []
     for action in actions:
         if action is not None:
-            promote(store, "a/b", "x", Target(version=action, digest=str(action)), at="now")
+            promote(store, "a/b", "x", Target(version=action, digest=str(action)), Mark(at="now"))
             stack += [action] if stack[-1:] != [action] else []
         elif len(stack) > 1:
             moves = history(store, "a/b", "x")
-            rollback(store, moves[-1], rollback_target(moves, 1), at="now")
+            rollback(store, moves[-1], rollback_target(moves, 1), Mark(at="now"))
             stack.pop()
         assert not stack or history(store, "a/b", "x")[-1].version == stack[-1]

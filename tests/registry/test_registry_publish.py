@@ -1,5 +1,6 @@
 """Published versions are whole, immutable and numbered without loss, whatever happens meanwhile."""
 
+import errno
 import os
 import resource
 import shutil
@@ -10,7 +11,6 @@ from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
 
-import obstore
 import pytest
 from adapter_folders import Corruption, edit_manifest, names_in, write_adapter_folder
 from hypothesis import given, settings
@@ -170,15 +170,14 @@ def test_publisher_killed_before_any_step_leaves_nothing_or_all(tmp_path: Path) 
 def test_full_disk_is_told_and_leaves_nothing_visible(failing: int, registry: Registry, tmp_path: Path,
                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_adapter_folder(tmp_path / "a")
-    real, calls = obstore.put, iter(range(100))
+    real, calls = os.write, iter(range(100))
 
-    def put(*arguments: object, **options: object) -> object:
+    def write(handle: int, data: bytes) -> int:
         if next(calls) == failing:
-            raise obstore.exceptions.GenericError("Generic LocalFileSystem error: Unable to copy data to file: "
-                                                  "No space left on device (os error 28)\n\nDebug source: ...")
-        return real(*arguments, **options)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(handle, data)
 
-    monkeypatch.setattr(obstore, "put", put)
+    monkeypatch.setattr(os, "write", write)
     with pytest.raises(StorageError, match="No space left on the device"):
         registry.publish(folder, "a/b")
     assert registry.versions("a/b") == []

@@ -82,7 +82,8 @@ def test_unknown_scheme_is_refused_with_the_known(address: str) -> None:
 @pytest.mark.parametrize(("error", "words"), [
     (obstore.exceptions.PermissionDeniedError("403 Forbidden"), "refused the credentials"),
     (obstore.exceptions.UnauthenticatedError("no token"), "refused the credentials"),
-    (obstore.exceptions.GenericError("Generic S3 error: connection reset\n\nDebug: x"), "connection reset. Check"),
+    (obstore.exceptions.GenericError("Generic S3 error: connection reset\n\nDebug: x"),
+         "cannot be reached: the connection failed (Generic S3 error: connection reset). Check"),
     (PermissionError("Unable to open file x: Permission denied (os error 13)"), "Permission denied"),
 ])
 def test_foreign_error_becomes_one_sentence(error: Exception, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,8 +98,8 @@ def test_foreign_error_becomes_one_sentence(error: Exception, words: str, monkey
     assert "\n" not in str(caught.value)
 
 
-def test_registry_used_before_a_fork_is_refused_in_the_child_and_does_not_hang(tmp_path: Path) -> None:
-    assert in_clean_process(used_after_fork, [(str(tmp_path),)]) == [1]
+def test_bucket_used_before_a_fork_is_refused_in_the_child_and_does_not_hang() -> None:
+    assert in_clean_process(used_after_fork, [("memory://",)]) == [1]
 
 
 RECORD = VersionRecord(version=1, digest="d" * 64, size_bytes=9, published_at="now", claim="c")
