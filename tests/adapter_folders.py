@@ -130,4 +130,4 @@ def listed_anew(folder: Path) -> None:
 
 
 __all__ = ["FINGERPRINT", "LABELS", "MODULES", "Corruption", "adapter_tensors", "base_shapes", "edit_manifest",
-           "listed_anew", "names_in","write_adapter_folder"]
+           "listed_anew", "names_in", "write_adapter_folder"]

@@ -1,0 +1,77 @@
+"""README's tables of commands and shipped adapters, from the code and registry/: `python scripts/readme_tables.py`."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from markers import write_or_print
+
+from adapterhub.adapter.folder import CARD_FILE
+from adapterhub.cli.main import main as command_line
+from adapterhub.registry import Listing, Registry
+from adapterhub.training.describe import TITLE as COMPARISON
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENT = ROOT / "README.md"
+
+
+def main() -> int:
+    """Print the tables, or write them into README.md with `--write`."""
+    return write_or_print(DOCUMENT, tables())
+
+
+def tables() -> dict[str, str]:
+    """Return every generated part of README.md by its marker's name."""
+    return {"commands": command_table(), "shipped adapters": adapter_tables(Registry(ROOT / "registry"))}
+
+
+def command_table() -> str:
+    """Return every command with its help's first sentence."""
+    return _table(("command", "what it does"),
+                  [(f"`{name}`", command.get_short_help_str(limit=200)) for name, command
+                   in command_line.commands.items()])
+
+
+def adapter_tables(registry: Registry) -> str:
+    """Return what each adapter of a registry is, and how it measures beside other ways."""
+    listings = registry.list()
+    if not listings:
+        return "None yet."
+    facts = _table(("adapter", "task", "labels", "data", "licence of the data", "bytes"),
+                   [_facts(listing) for listing in listings])
+    figures = [line for listing in listings for line in _figures(listing, registry)]
+    return f"{facts}\n\n{_table(('adapter', 'metric', 'test rows', 'adapter', 'other ways, same test rows'), figures)}"
+
+
+def _facts(listing: Listing) -> tuple[str, ...]:
+    manifest, version = listing.manifest, listing.version
+    return (f"[`{listing.path}`](registry/{listing.path}/versions/{version.version}/README.md)", manifest.task,
+            str(len(manifest.labels) or ""), manifest.data.source, manifest.data.licence, f"{version.size_bytes:,}")
+
+
+def _figures(listing: Listing, registry: Registry) -> list[tuple[str, ...]]:
+    """One line for each metric on the test split."""
+    ways = _other_ways(registry.read(listing.version).files[CARD_FILE].decode())
+    return [(f"`{listing.path}`", metric.name, f"{metric.n_rows:,}", f"{metric.value:.3f}",
+             ", ".join(f"{way} {figures[metric.name]:.3f}" for way, figures in ways.items() if metric.name in figures))
+            for metric in listing.manifest.metrics if metric.split == "test"]
+
+
+def _other_ways(card: str) -> dict[str, dict[str, float]]:
+    """Read the card's comparison: way -> metric -> value; empty where it has none."""
+    lines = [line for line in card.partition(COMPARISON)[2].splitlines() if line.startswith("| ")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {way: {name: float(cell) for name, cell in zip(rows[0][1:], cells, strict=True) if _is_number(cell)}
+            for way, *cells in rows[1:] if way != "this adapter"}
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).replace("-", "", 1).isdigit()
+
+
+def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, ["---"] * len(header), *lines])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
