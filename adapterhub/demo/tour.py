@@ -39,6 +39,7 @@ def run_demo(plan: DemoPlan, settings: Settings, *, is_quiet: bool = False) -> D
     screen = Screen(Console(stderr=is_quiet))
     settings = replace(settings, registry=str(plan.output / "registry"))
     registries = open_registries(settings)
+    _require_own(plan.output)
     rows = mixed_rows(plan, registries)
     _clear(plan.output)
     screen.title("1. The base")
@@ -200,9 +201,13 @@ def _open_base(plan: DemoPlan, settings: Settings, screen: Screen) -> Base:
     return base
 
 
-def _clear(output: Path) -> None:
+def _require_own(output: Path) -> None:
+    """Raise DataError where `output` is a file, or holds what no demo has written."""
     if output.exists() and not (output.is_dir() and ((output / _MARK).exists() or not any(output.iterdir()))):
         raise DataError(f"{output} holds something that is not an earlier demo's.", hint="Give another --output.")
+
+
+def _clear(output: Path) -> None:
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     (output / _MARK).touch()
