@@ -6,19 +6,17 @@ It compares names, shapes and values; it computes nothing with them.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from adapterhub.adapter.contents import AdapterTensors, Arrays, sort_out
 from adapterhub.adapter.folder import AdapterFolder
-from adapterhub.adapter.peft_config import PREFIX, WEIGHTS_FILE, PeftConfig
+from adapterhub.adapter.peft_config import CONFIG_FILE, METHOD_NAMES, PREFIX, WEIGHTS_FILE, PeftConfig
 from adapterhub.adapter.tensors import parse_tensors
 from adapterhub.errors import BaseMismatch, InvalidFolder
 
 SIZE_BUDGET = 0.5
 """An adapter file larger than this share of its base's bytes carries base weights by mistake."""
-
-Arrays = dict[str, np.ndarray[Any, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,18 +34,6 @@ class BaseShapes:
         return module.removeprefix(self.prefix + ".")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdapterTensors:
-    """An adapter's tensors, sorted out; names without PEFT's and the base's prefix."""
-
-    delta_a: Arrays
-    """Module -> A [R, I], as stored."""
-    delta_b: Arrays
-    """Module -> B [O, R], as stored, scaling not folded in."""
-    head: Arrays
-    """Full parameter name inside the model with a head -> values."""
-
-
 def check_folder(folder: AdapterFolder, base: BaseShapes | None = None) -> AdapterTensors:
     """Return a folder's tensors, after every check that needs no computation.
 
@@ -58,8 +44,8 @@ def check_folder(folder: AdapterFolder, base: BaseShapes | None = None) -> Adapt
         raise BaseMismatch(str(folder.path), folder.manifest.base.fingerprint, base.fingerprint)
     arrays = parse_tensors(folder.files[WEIGHTS_FILE], folder.path, WEIGHTS_FILE)
     faults: list[str] = []
-    tensors = _sort_out(arrays, folder.config, base, faults)
-    _check_pairs(tensors, folder.config, faults)
+    tensors = sort_out(arrays, folder.config, faults)
+    _check_modules(tensors, folder.config, faults)
     _check_values(arrays, tensors, faults)
     _check_facts(arrays, folder, faults)
     _check_head(tensors, folder, faults)
@@ -70,47 +56,43 @@ def check_folder(folder: AdapterFolder, base: BaseShapes | None = None) -> Adapt
     return tensors
 
 
-def _sort_out(arrays: Arrays, config: PeftConfig, base: BaseShapes | None, faults: list[str]) -> AdapterTensors:
-    sorted_out = AdapterTensors(delta_a={}, delta_b={}, head={})
-    for key, array in arrays.items():
-        name = key.removeprefix(PREFIX)
-        if name == key:
-            faults.append(f"tensor {key} does not start with {PREFIX}")
-        elif name.endswith(".lora_A.weight"):
-            sorted_out.delta_a[name.removesuffix(".lora_A.weight")] = array
-        elif name.endswith(".lora_B.weight"):
-            sorted_out.delta_b[name.removesuffix(".lora_B.weight")] = array
-        elif _is_saved(name, config):
-            sorted_out.head[name] = array
-        else:
-            faults.append(f"tensor {key} is unexpected")
-    return sorted_out
-
-
-def _is_saved(name: str, config: PeftConfig) -> bool:
-    module = name.rpartition(".")[0]
-    return any(f".{module}.".find(f".{saved}.") >= 0 for saved in config.modules_to_save or [])
-
-
-def _check_pairs(tensors: AdapterTensors, config: PeftConfig, faults: list[str]) -> None:
-    if not tensors.delta_a and not tensors.delta_b:
-        faults.append("it holds no LoRA tensor at all")
-    for module in sorted(tensors.delta_a.keys() | tensors.delta_b.keys()):
-        a, b = tensors.delta_a.get(module), tensors.delta_b.get(module)
-        if a is None or b is None:
-            faults.append(f"tensor {PREFIX}{module}.lora_{'A' if a is None else 'B'}.weight is missing")
-            continue
-        rank = config.rank_of(module)
-        if a.ndim != 2 or b.ndim != 2 or a.shape[0] != rank or b.shape[1] != rank:
-            faults.append(f"{module} has A {list(a.shape)} and B {list(b.shape)}, expected rank {rank}")
+def _check_modules(tensors: AdapterTensors, config: PeftConfig, faults: list[str]) -> None:
+    """Hold each module's tensors against what its method writes."""
+    if not tensors.modules:
+        faults.append(f"it holds no {METHOD_NAMES[config.peft_type]} tensor at all")
+    wanted = _wanted_suffixes(config)
+    named = dict(tensors.named())
+    for suffix, arrays in named.items():
+        faults += [f"tensor {PREFIX}{module}{suffix} belongs to no method that {CONFIG_FILE} sets"
+                   for module in sorted(arrays) if suffix not in wanted]
+    for module in sorted(tensors.modules):
+        missing = [suffix for suffix in wanted if module not in named[suffix]]
+        faults += [f"tensor {PREFIX}{module}{suffix} is missing" for suffix in missing]
+        if not missing and not config.is_ia3:
+            _check_rank(tensors, module, config.rank_of(module), faults)
         if not config.has_target(module):
             faults.append(f"{module} has tensors but is no target module")
 
 
+def _wanted_suffixes(config: PeftConfig) -> list[str]:
+    if config.is_ia3:
+        return [".ia3_l"]
+    extra = {".lora_magnitude_vector": config.use_dora, ".lora_B.bias": config.lora_bias}
+    return [".lora_A.weight", ".lora_B.weight", *(suffix for suffix, is_set in extra.items() if is_set)]
+
+
+def _check_rank(tensors: AdapterTensors, module: str, rank: int, faults: list[str]) -> None:
+    a, b = tensors.delta_a[module], tensors.delta_b[module]
+    if a.ndim != 2 or b.ndim != 2 or a.shape[0] != rank or b.shape[1] != rank:
+        faults.append(f"{module} has A {list(a.shape)} and B {list(b.shape)}, expected rank {rank}")
+
+
 def _check_values(arrays: Arrays, tensors: AdapterTensors, faults: list[str]) -> None:
     faults += [f"tensor {key} holds NaN or infinity" for key, array in arrays.items() if not np.isfinite(array).all()]
-    if tensors.delta_b and not any(array.any() for array in tensors.delta_b.values()):
+    if tensors.delta_b and not any(array.any() for array in (*tensors.delta_b.values(), *tensors.bias_b.values())):
         faults.append("every lora_B is zero, so the adapter changes nothing")
+    if tensors.scale and all((array == 1).all() for array in tensors.scale.values()):
+        faults.append("every ia3_l is one, so the adapter changes nothing")
     faults += [f"tensor {PREFIX}{name} is all zero" for name, array in tensors.head.items()
                if name.endswith(".weight") and not array.any()]
 
@@ -140,17 +122,34 @@ def _check_head(tensors: AdapterTensors, folder: AdapterFolder, faults: list[str
 def _check_against_base(tensors: AdapterTensors, folder: AdapterFolder, base: BaseShapes, faults: list[str]) -> None:
     weights = {name.removesuffix(".weight"): shape for name, shape in base.shapes.items()
                if name.endswith(".weight") and len(shape) == 2}
-    for module in tensors.delta_a.keys() & tensors.delta_b.keys():
+    for module in sorted(tensors.modules):
         shape = weights.get(base.strip(module))
-        found = (tensors.delta_b[module].shape[0], tensors.delta_a[module].shape[-1])
         if shape is None:
             faults.append(f"the base has no module {base.strip(module)}")
-        elif shape != found:
-            faults.append(f"{module} adapts a {list(found)} weight, the base's is {list(shape)}")
-    held = {base.strip(module) for module in tensors.delta_a}
+        else:
+            _check_shapes(tensors, module, shape, faults)
+    for module, array in tensors.bias.items():
+        if base.shapes.get(f"{base.strip(module)}.bias") != array.shape:
+            faults.append(f"the base has no bias {list(array.shape)} in {base.strip(module)}")
+    held = {base.strip(module) for module in tensors.modules}
     saved = set(folder.config.modules_to_save or [])
     faults += [f"tensors of target {module} are missing" for module in sorted(weights)
                if module not in held and folder.config.has_target(module) and not saved & set(module.split("."))]
     size, budget = len(folder.files[WEIGHTS_FILE]), SIZE_BUDGET * 4 * sum(map(np.prod, base.shapes.values()))
     if size > budget:
         faults.append(f"{WEIGHTS_FILE} has {size} bytes, more than half of its base: it carries base weights")
+
+
+def _check_shapes(tensors: AdapterTensors, module: str, shape: tuple[int, ...], faults: list[str]) -> None:
+    """Hold one module's tensors against the base's weight, [O, I], or [I, O] in GPT-2's Conv1D."""
+    if module in tensors.delta_a and module in tensors.delta_b:
+        found = (tensors.delta_b[module].shape[0], tensors.delta_a[module].shape[-1])
+        if found not in (shape, shape[::-1]):
+            faults.append(f"{module} adapts a {list(found)} weight, the base's is {list(shape)}")
+            return
+        outputs = found[0]
+        for kind, array in (("magnitude", tensors.magnitude.get(module)), ("bias", tensors.bias_b.get(module))):
+            if array is not None and array.shape != (outputs,):
+                faults.append(f"{module} has a {kind} of shape {list(array.shape)}, expected [{outputs}]")
+    if module in tensors.scale and tensors.scale[module].size not in shape:
+        faults.append(f"{module} has an IA3 vector of {tensors.scale[module].size}, the base's weight is {list(shape)}")

@@ -16,28 +16,45 @@ WEIGHTS_FILE = "adapter_model.safetensors"
 PREFIX = "base_model.model."
 """What PEFT writes before each tensor's name."""
 
+LORA, IA3 = "LORA", "IA3"
+METHOD_NAMES = {LORA: "LoRA", IA3: "IA3"}
+"""PEFT's types that are served, with the names that people write."""
+
 # Knobs that change what the adapter computes and that this runtime does not compute: refused by name, never ignored.
-_REFUSED_KNOBS = ("use_dora", "lora_bias", "fan_in_fan_out", "trainable_token_indices", "target_parameters",
-                  "layer_replication", "alora_invocation_tokens", "use_qalora", "use_bdlora", "arrow_config",
-                  "kasa_config", "megatron_config", "exclude_modules", "layers_to_transform")
+_REFUSED_KNOBS = ("trainable_token_indices", "target_parameters", "layer_replication", "alora_invocation_tokens",
+                  "use_qalora", "use_bdlora", "arrow_config", "kasa_config", "monteclora_config", "megatron_config",
+                  "layers_pattern")
+_LAYER_NUMBER = re.compile(r".*\.[^.]*\.(\d+)\.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeftConfig:
-    """The fields of one LoRA configuration that decide its output."""
+    """The fields of one LoRA or IA3 configuration that decide its output."""
 
     __pydantic_config__ = ConfigDict(extra="ignore")
 
     peft_type: str
     task_type: str | None = None
-    r: int
-    lora_alpha: float
+    r: int = 0
+    """LoRA's rank; 0 for IA3, which has none."""
+    lora_alpha: float = 1.0
     use_rslora: bool = False
+    use_dora: bool = False
+    lora_bias: bool = False
     bias: str = "none"
     target_modules: list[str] | str
+    exclude_modules: list[str] | str | None = None
+    layers_to_transform: list[int] | int | None = None
+    feedforward_modules: list[str] | str = field(default_factory=list)
+    """IA3: the targets whose input is scaled instead of their output."""
     modules_to_save: list[str] | None = None
     rank_pattern: dict[str, int] = field(default_factory=dict)
     alpha_pattern: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def is_ia3(self) -> bool:
+        """Whether the method scales activations and has no A and B."""
+        return self.peft_type == IA3
 
     def rank_of(self, module: str) -> int:
         """Return the rank at one module's full name."""
@@ -52,10 +69,23 @@ class PeftConfig:
         return alpha / math.sqrt(rank) if self.use_rslora else alpha / rank
 
     def has_target(self, module: str) -> bool:
-        """Say whether PEFT would adapt the module of this full name."""
-        if isinstance(self.target_modules, str):
-            return re.fullmatch(self.target_modules, module) is not None
-        return any(module == target or module.endswith("." + target) for target in self.target_modules)
+        """Say whether PEFT would adapt the module of this full name.
+
+        Source: peft 0.21.2 tuners/tuners_utils.py check_target_module_exists.
+        """
+        if self.exclude_modules and _is_among(module, self.exclude_modules):
+            return False
+        if not _is_among(module, self.target_modules):
+            return False
+        if self.layers_to_transform is None or self.layers_to_transform == []:
+            return True
+        chosen = self.layers_to_transform if isinstance(self.layers_to_transform, list) else [self.layers_to_transform]
+        number = _LAYER_NUMBER.match(module)
+        return number is not None and int(number.group(1)) in chosen
+
+    def is_feedforward(self, module: str) -> bool:
+        """Say whether IA3 scales this module's input instead of its output."""
+        return bool(self.feedforward_modules) and _is_among(module, self.feedforward_modules)
 
 
 _ADAPTER: TypeAdapter[PeftConfig] = TypeAdapter(PeftConfig)
@@ -69,11 +99,11 @@ def parse_peft_config(data: bytes, folder: Path) -> PeftConfig:
     except (ValidationError, ValueError, RecursionError) as error:
         raise InvalidFolder(str(folder), [f"{CONFIG_FILE} cannot be read ({_first_line(error)})"]) from error
     faults = [f"{CONFIG_FILE} sets {knob}, which adapterhub does not serve" for knob in _REFUSED_KNOBS if raw.get(knob)]
-    if config.peft_type != "LORA":
-        faults.append(f"method {config.peft_type} is not served, expected LORA")
-    if config.bias != "none":
-        faults.append(f"{CONFIG_FILE} has bias {config.bias!r}, which adapterhub does not serve")
-    if config.r < 1:
+    if config.peft_type not in METHOD_NAMES:
+        faults.append(f"method {config.peft_type} is not served, expected {' or '.join(METHOD_NAMES)}")
+    if config.bias not in ("none", "lora_only", "all"):
+        faults.append(f"{CONFIG_FILE} has bias {config.bias!r}, expected none, lora_only or all")
+    if config.peft_type == LORA and config.r < 1:
         faults.append(f"{CONFIG_FILE} has rank {config.r}, expected at least 1")
     if not config.target_modules:
         faults.append(f"{CONFIG_FILE} names no target module")
@@ -82,13 +112,19 @@ def parse_peft_config(data: bytes, folder: Path) -> PeftConfig:
     faults += [f"{CONFIG_FILE}: {pattern!r} is no regular expression"
                for pattern in _patterns(config) if not _is_pattern(pattern)]
     if faults:
-        raise InvalidFolder(str(folder), faults, hint="Train it with plain LoRA, or convert it with PEFT first.")
+        raise InvalidFolder(str(folder), faults, hint="Train it with LoRA or IA3, or convert it to LoRA first.")
     return config
 
 
 def _patterns(config: PeftConfig) -> list[str]:
-    targets = [config.target_modules] if isinstance(config.target_modules, str) else []
-    return [*targets, *config.rank_pattern, *config.alpha_pattern]
+    named = (config.target_modules, config.exclude_modules, config.feedforward_modules)
+    return [*(pattern for pattern in named if isinstance(pattern, str)), *config.rank_pattern, *config.alpha_pattern]
+
+
+def _is_among(module: str, targets: list[str] | str) -> bool:
+    if isinstance(targets, str):
+        return re.fullmatch(targets, module) is not None
+    return any(module == target or module.endswith("." + target) for target in targets)
 
 
 def _is_pattern(text: str) -> bool:

@@ -1,24 +1,27 @@
-"""The runtime's recipe: resolve, load, encode, one pass through the base, each adapter's head, answers in order."""
+"""The runtime's recipe: resolve, queue, and step by step plan, load, compute, settle. It trains nothing."""
 
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
-
 from adapterhub.bases.load import Base, load_base
-from adapterhub.errors import AdapterHubError, PredictionError
+from adapterhub.errors import AdapterHubError, NoRoom, PredictionError
 from adapterhub.registry import ReadableRegistry, Version, open_registries
+from adapterhub.runtime.cache import AdapterCache
+from adapterhub.runtime.config import RuntimeConfig
+from adapterhub.runtime.encoding import encode_rows
 from adapterhub.runtime.loaded import LoadedAdapter
+from adapterhub.runtime.plan import PassLimits, WaitingRow, next_rows
 from adapterhub.runtime.shared_base import SharedBase
-from adapterhub.runtime.slots import NO_ADAPTER
+from adapterhub.runtime.statistics import Statistics
 from adapterhub.settings import Settings
 from adapterhub.tasks.table import find_task
-from adapterhub.tasks.task import Example
 
-_BARE = LoadedAdapter(digest="", slot=NO_ADAPTER, task=find_task("sentence-similarity"), labels=[], max_length=256,
-                      head={})
+_BARE = LoadedAdapter(digest="", task=find_task("sentence-similarity"), labels=[], max_length=256, head={})
+_ROWS_PER_STEP = 1024
+"""Rows taken from the queue at once; how many make one pass is decided by their tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,93 +43,200 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Statistics:
-    """What a runtime has done so far."""
+class Failure:
+    """One row that could not be answered, and why; the batch's other rows are not touched by it."""
 
-    n_rows: int
-    n_passes: int
-    n_loads: int
-    n_hits: int
-    n_evictions: int
-    n_resident: int
-    slots_bytes: int
+    reference: str | None
+    error: AdapterHubError
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the failure as plain values."""
+        return {"reference": self.reference, "error": str(self.error), "kind": type(self.error).__name__}
 
 
 class Runtime:
-    """One base in memory that answers rows of any adapters of a registry. Thread-safe: passes run one at a time.
+    """One base in memory that answers rows of any adapters of a registry. Thread-safe.
+
+    Callers in several threads share passes: whoever computes takes along what the others have asked for meanwhile.
 
     Example: `Runtime("embedded", Registry("registry")).predict([("support/intents@production", "where is my card?")])`
     """
 
     def __init__(self, base: str | Base = "embedded", registry: ReadableRegistry | None = None, *,
-                 max_slots: int = 256, settings: Settings | None = None) -> None:
-        """Load the base; adapters are loaded when a row names them. Raises BaseNotFound."""
-        settings = settings or Settings.from_environment()
+                 config: RuntimeConfig | None = None, settings: Settings | None = None) -> None:
+        """Load the base; adapters are loaded when a row names them. Raises BaseNotFound, InvalidConfig."""
+        settings, self.config = settings or Settings.from_environment(), config or RuntimeConfig()
         self.base = load_base(base, cache=settings.cache) if isinstance(base, str) else base
         self.registry = registry or open_registries(settings)
-        self._shared = SharedBase(self.base, max_slots=max_slots)
-        self._lock = threading.Lock()  # guards the shared base and the count below
-        self._n_rows = 0
+        self._shared = SharedBase(self.base, self.config)
+        self._cache = AdapterCache(self.registry, host_bytes=self.config.host_bytes, n_fetchers=self.config.n_fetchers,
+                                   disk_bytes=self.config.disk_bytes, disk=settings.cache / "adapters")
+        self._waiting: list[WaitingRow] = []
+        self._queue_lock = threading.Lock()  # guards the list of waiting rows
+        self._lock = threading.RLock()  # guards the shared base and the counts below; taken before the queue's
+        self._n_rows = self._n_failures = 0
+        self._compute_seconds = self._wait_seconds = 0.0
 
-    def predict(self, rows: Sequence[tuple[str | None, Any]]) -> list[Answer]:
+    def predict(self, rows: Sequence[tuple[str | None, Any]], *, truncate: bool = False) -> list[Answer]:
         """Answer rows of (reference, row), in their order.
 
-        A row is a text, a pair of texts, a list of words or a mapping, as its adapter's task takes it.
-        Raises AdapterNotFound, BaseMismatch, InvalidFolder, PredictionError, all before any row is computed.
+        A row is a text, a pair of texts, a list of words or a mapping, as its adapter's task takes it; one that is
+        longer than the base reads is refused, or cut with `truncate`.
+        Raises the first row's AdapterHubError: AdapterNotFound, BaseMismatch, InvalidFolder, PredictionError.
         """
-        versions = {reference: self._resolve(reference) for reference in dict.fromkeys(r for r, _ in rows)}
-        with self._lock:
-            adapters = self._load_all(versions)
-            examples = [_encode(self.base, adapters[reference], row, number)
-                        for number, (reference, row) in enumerate(rows, start=1)]
-            outputs = self._shared.compute([(adapters[reference], example)
-                                            for (reference, _), example in zip(rows, examples, strict=True)])
-            self._n_rows += len(rows)
-        return [self._answer(reference, versions[reference], adapters[reference], example, output)
-                for (reference, _), example, output in zip(rows, examples, outputs, strict=True)]
+        answers = self.answer(rows, truncate=truncate)
+        for answer in answers:
+            if isinstance(answer, Failure):
+                raise answer.error
+        return [answer for answer in answers if isinstance(answer, Answer)]
+
+    def answer(self, rows: Sequence[tuple[str | None, Any]], *, truncate: bool = False) -> list[Answer | Failure]:
+        """Answer rows of (reference, row), in their order; a row at fault fails alone, with its own error."""
+        waiting = self._enqueue(rows, truncate)
+        self._work_until_done(waiting)
+        return [row.answer for row in waiting]
 
     def load(self, reference: str) -> Version:
         """Load an adapter ahead of its first row, and return its version. Raises as `predict`."""
         version = self.registry.resolve(reference)
         with self._lock:
-            self._load_all({reference: version})
+            self._ensure(version, in_use={version.digest})
         return version
 
-    def statistics(self) -> Statistics:
-        """Return counts so far."""
+    def pin(self, reference: str) -> Version:
+        """Load an adapter and keep it resident until `unpin`. Raises as `predict`."""
+        version = self.registry.resolve(reference)
         with self._lock:
-            adapters = self._shared.adapters
-            return Statistics(n_rows=self._n_rows, n_passes=self._shared.n_passes, n_loads=adapters.n_loads,
-                              n_hits=adapters.n_hits, n_evictions=adapters.n_evictions,
-                              n_resident=len(adapters.digests), slots_bytes=self._shared.slots.size_bytes)
+            self._ensure(version, in_use={version.digest})
+            self._shared.adapters.pin(version.digest)
+        return version
 
-    def _resolve(self, reference: str | None) -> Version | None:
-        return None if reference is None else self.registry.resolve(reference)
+    def unpin(self, reference: str) -> None:
+        """Let a pinned adapter leave again when room is needed. Raises AdapterNotFound."""
+        version = self.registry.resolve(reference)
+        with self._lock:
+            self._shared.adapters.unpin(version.digest)
 
-    def _load_all(self, versions: dict[Any, Version | None]) -> dict[Any, LoadedAdapter]:
-        in_use = {version.digest for version in versions.values() if version}
-        adapters: dict[Any, LoadedAdapter] = {}
-        for reference, version in versions.items():
-            if version is None:
-                adapters[reference] = _BARE
+    def unload(self, reference: str) -> None:
+        """Free an adapter's slot now. Raises PredictionError where it is pinned; AdapterNotFound."""
+        version = self.registry.resolve(reference)
+        with self._lock:
+            self._shared.adapters.unload(version.digest)
+
+    def statistics(self) -> Statistics:
+        """Return what was done so far."""
+        with self._lock:
+            adapters, cache = self._shared.adapters, self._cache
+            return Statistics(
+                n_rows=self._n_rows, n_failures=self._n_failures, n_passes=self._shared.n_passes,
+                compute_seconds=self._compute_seconds, wait_seconds=self._wait_seconds, n_loads=adapters.n_loads,
+                load_seconds=adapters.load_seconds, n_hits=adapters.n_hits, n_evictions=adapters.n_evictions,
+                n_resident=len(adapters.digests), n_host_hits=cache.n_host_hits, n_disk_hits=cache.n_disk_hits,
+                n_registry_reads=cache.n_registry_reads, n_fetch_failures=cache.n_failures,
+                slots_bytes=adapters.size_bytes, host_bytes=cache.host_bytes)
+
+    def close(self) -> None:
+        """End background threads; the runtime answers no more."""
+        self._cache.close()
+
+    def _enqueue(self, rows: Sequence[tuple[str | None, Any]], truncate: bool) -> list[WaitingRow]:
+        """Resolve each reference once, begin fetching what is not at hand, and queue the rows."""
+        versions: dict[str | None, Version | AdapterHubError | None] = {None: None}
+        for reference, _ in rows:
+            if reference not in versions:
+                versions[reference] = self._resolve(reference)
+        now = time.monotonic()
+        waiting: list[WaitingRow] = []
+        for reference, row in rows:
+            version = versions[reference]
+            found = None if isinstance(version, AdapterHubError) else version
+            waiting.append(WaitingRow(len(waiting) + 1, reference, found, row, now, truncate))
+            if isinstance(version, AdapterHubError):
+                self._fail(waiting[-1], version)
+        missing = {row.digest: row.version for row in waiting
+                   if row.version and row.digest not in self._shared.adapters and not row.is_done}
+        if len(missing) > 1:
+            for version in missing.values():
+                assert version is not None, "only rows with a version are missing"
+                self._cache.fetch_ahead(version)
+        with self._queue_lock:
+            self._waiting += [row for row in waiting if not row.is_done]
+        return waiting
+
+    def _resolve(self, reference: str | None) -> Version | AdapterHubError:
+        try:
+            if not isinstance(reference, str):
+                raise PredictionError(f"A reference must be a text, found {type(reference).__name__}.",
+                                      hint="Give namespace/name, or None for the bare base.")
+            return self.registry.resolve(reference)
+        except AdapterHubError as error:
+            return error
+
+    def _work_until_done(self, rows: list[WaitingRow]) -> None:
+        while not all(row.is_done for row in rows):
+            with self._lock:
+                if not all(row.is_done for row in rows):
+                    self._step()
+
+    def _step(self) -> None:
+        """Plan, load, compute and settle one batch of waiting rows."""
+        batch = self._plan()
+        adapters = self._load(batch)
+        ready = [row for row in batch if not row.is_done and row.digest in adapters]
+        encode_rows(ready, adapters, self.base, self._fail)
+        self._compute([row for row in ready if not row.is_done], adapters)
+        with self._queue_lock:
+            self._waiting = [row for row in self._waiting if not row.is_done]
+
+    def _plan(self) -> list[WaitingRow]:
+        resident = self._shared.adapters
+        with self._queue_lock:
+            waiting = [row for row in self._waiting if not row.is_done]
+        self._cache.wait({row.digest for row in waiting}, self.config.gather_s)
+        limits = PassLimits(n_rows=_ROWS_PER_STEP, max_age_s=self.config.max_age_s, may_fit=resident.may_fit)
+        return next_rows(waiting, now=time.monotonic(), is_resident=resident.__contains__,
+                         is_ready=self._cache.is_ready, limits=limits)
+
+    def _load(self, batch: Iterable[WaitingRow]) -> dict[str, LoadedAdapter]:
+        """Have every row's adapter resident; rows whose adapter cannot be had fail, rows without room wait."""
+        adapters: dict[str, LoadedAdapter] = {"": _BARE}
+        failures: dict[str, AdapterHubError] = {}
+        for row in batch:
+            if row.version is None or row.digest in adapters:
                 continue
-            resident = self._shared.adapters
-            adapters[reference] = (resident.find(version.digest)
-                                   or resident.load(self.registry.read(version), in_use=in_use))
+            try:
+                if row.digest in failures:
+                    raise failures[row.digest]
+                adapters[row.digest] = self._ensure(row.version, in_use=adapters.keys())
+            except NoRoom as error:
+                if len(adapters) == 1:  # nothing of this pass is in the way: it will not fit later either
+                    self._fail(row, error)
+            except AdapterHubError as error:
+                failures[row.digest] = error
+                self._fail(row, error)
         return adapters
 
-    @staticmethod
-    def _answer(reference: str | None, version: Version | None, adapter: LoadedAdapter, example: Example,
-                output: list[torch.Tensor]) -> Answer:
-        return Answer(reference=reference, version=version.reference if version else None,
-                      digest=version.digest if version else None, task=adapter.task.name,
-                      result=adapter.task.decode(output, example, adapter.labels))
+    def _ensure(self, version: Version, *, in_use: Iterable[str]) -> LoadedAdapter:
+        resident = self._shared.adapters
+        found = resident.find(version.digest)
+        if found is None:
+            fetched = self._cache.fetch(version)
+            found = resident.load(fetched.folder, in_use=set(in_use), cost_s=fetched.seconds)
+        return found
 
+    def _compute(self, rows: list[WaitingRow], adapters: dict[str, LoadedAdapter]) -> None:
+        started = time.perf_counter()
+        self._wait_seconds += sum(time.monotonic() - row.enqueued_at for row in rows)
+        placed = [(adapters[row.digest], row.example) for row in rows if row.example is not None]
+        outputs = self._shared.compute(placed)
+        self._compute_seconds += time.perf_counter() - started
+        for row, (adapter, example), output in zip(rows, placed, outputs, strict=True):
+            version = row.version
+            row.answer = Answer(reference=row.reference, version=version.reference if version else None,
+                                digest=version.digest if version else None, task=adapter.task.name,
+                                result=adapter.task.decode(output, example, adapter.labels))
+        self._n_rows += len(rows)
 
-def _encode(base: Base, adapter: LoadedAdapter, row: Any, number: int) -> Example:
-    try:
-        parsed = adapter.task.parse_row(row)
-        longest = min(adapter.max_length, base.max_length)
-        return adapter.task.encode([parsed], base.tokenizer, adapter.labels, longest)[0]
-    except AdapterHubError as error:
-        raise PredictionError(f"Row {number}: {error.message}", hint=error.hint) from error
+    def _fail(self, row: WaitingRow, error: AdapterHubError) -> None:
+        row.answer = Failure(reference=row.reference, error=error)
+        self._n_failures += 1

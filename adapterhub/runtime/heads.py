@@ -1,5 +1,6 @@
 """Heads: the architecture's own head code, run on shared hidden states with one adapter's own tensors."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,6 @@ from torch.func import functional_call
 from transformers import AutoConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from adapterhub.adapter.check import AdapterTensors
 from adapterhub.bases.load import Base
 from adapterhub.errors import PredictionError
 from adapterhub.tasks.task import Task
@@ -31,30 +31,32 @@ class _SharedTrunk(nn.Module):
 
 
 class Heads:
-    """Head skeletons by task and number of labels; the tensors come with each call."""
+    """Head skeletons by task and number of labels; the tensors come with each call. Heads compute in float32."""
 
     def __init__(self, base: Base, trunk: PreTrainedModel) -> None:
-        self._base, self._trunk = base, trunk
+        self._base = base
+        pooler = getattr(trunk, "pooler", None)
+        self._pooler = copy.deepcopy(pooler).float() if pooler is not None else None
+        self._device = trunk.device
         self._skeletons: dict[tuple[str, int], tuple[PreTrainedModel, _SharedTrunk]] = {}
 
-    def tensors_of(self, task: Task, n_labels: int, tensors: AdapterTensors) -> dict[str, torch.Tensor]:
-        """Return an adapter's head tensors in float32, by the head model's names.
+    def bind(self, task: Task, n_labels: int, head: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return an adapter's head tensors on the base's device, by the head model's names.
 
         Raises PredictionError where they are not exactly what the task's head reads.
         """
-        head = {name: torch.from_numpy(array.astype("float32")) for name, array in tensors.head.items()}
         read = dict(self._skeleton(task, n_labels)[0].named_parameters()) if n_labels else {}
         wrong = [name for name, value in head.items() if name not in read or read[name].shape != value.shape]
         wrong += [name for name, value in read.items() if value.is_meta and name not in head]
         if wrong:
             raise PredictionError(f"The head tensor {wrong[0]} is not what the head of {task.name} with {n_labels} "
                                   "labels reads.", hint="Train it again, with the task's own head alone saved whole.")
-        return head
+        return {name: value.to(self._device) for name, value in head.items()}
 
     def run(self, task: Task, n_labels: int, tensors: Mapping[str, torch.Tensor], hidden: torch.Tensor,
             inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Return a task's outputs for rows that share one adapter. hidden [B, T, I]."""
-        mask = inputs["attention_mask"]
+        """Return a task's outputs, float32, for rows that share one adapter. hidden [B, T, I] of any type."""
+        mask, hidden = inputs["attention_mask"], hidden.float()
         if not n_labels:
             return task.outputs(BaseModelOutputWithPooling(last_hidden_state=hidden), mask)
         model, shared = self._skeleton(task, n_labels)
@@ -70,9 +72,9 @@ class Heads:
         if key not in self._skeletons:
             config = AutoConfig.from_pretrained(self._base.source.folder, num_labels=n_labels)
             with torch.device("meta"):
-                model = task.auto_class.from_config(config)
+                model = task.auto_class.from_config(config, dtype=torch.float32)
             reads_pooler = getattr(model.base_model, "pooler", None) is not None
-            shared = _SharedTrunk(getattr(self._trunk, "pooler", None) if reads_pooler else None)
+            shared = _SharedTrunk(self._pooler if reads_pooler else None)
             setattr(model, model.base_model_prefix, shared)
             self._skeletons[key] = (model.eval(), shared)
         return self._skeletons[key]

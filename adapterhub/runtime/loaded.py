@@ -1,89 +1,147 @@
-"""Adapters in memory: which digest lies in which slot, who is in use, and who leaves when room is needed."""
+"""Adapters in memory: which digest lies in which slot, who is pinned, and who leaves when room is needed."""
 
-from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import dataclass
+import time
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 import torch
 
-from adapterhub.adapter.check import check_folder
 from adapterhub.adapter.folder import AdapterFolder
-from adapterhub.bases.load import Base
-from adapterhub.errors import PredictionError
+from adapterhub.errors import NoRoom, PredictionError, RankTooLarge
+from adapterhub.runtime.content import AdapterContent, AdapterReader
+from adapterhub.runtime.eviction import GreedyDual
 from adapterhub.runtime.heads import Heads
-from adapterhub.runtime.slots import Slots
+from adapterhub.runtime.methods import LayerFactors
+from adapterhub.runtime.slots import SlotPool, Slots
 from adapterhub.tasks.table import find_task
 from adapterhub.tasks.task import Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedAdapter:
-    """One adapter in its slot."""
+    """One adapter in its slot. It never changes: another version is another record in another slot."""
 
     digest: str
-    slot: int
     task: Task
     labels: list[str]
     max_length: int
-    head: dict[str, torch.Tensor]
+    head: Mapping[str, torch.Tensor]
+    pool: SlotPool | None = None
+    """None where it has no A and B."""
+    slot: int = -1
+    generation: int = 0
+    """Counts loads: rows in flight hold the record they began with, and a reused slot has another generation."""
+    factors: Mapping[str, LayerFactors] = field(default_factory=dict)
+    layers: frozenset[str] = frozenset()
+    size_bytes: int = 0
 
 
 class LoadedAdapters:
-    """Adapters by content digest, never by name; the least recently used leaves first. Not thread-safe."""
+    """Adapters by content digest, never by name, within a budget of bytes. Not thread-safe."""
 
-    def __init__(self, base: Base, slots: Slots, heads: Heads) -> None:
-        self._base, self._slots, self._heads = base, slots, heads
-        self._by_digest: OrderedDict[str, LoadedAdapter] = OrderedDict()
-        self._free = list(range(slots.max_slots, 0, -1))
+    def __init__(self, reader: AdapterReader, slots: Slots, heads: Heads) -> None:
+        self._reader, self._slots, self._heads = reader, slots, heads
+        self._by_digest: dict[str, LoadedAdapter] = {}
+        self._worth = GreedyDual()
+        self._pins: Counter[str] = Counter()
         self.n_loads = self.n_hits = self.n_evictions = 0
+        self.load_seconds = 0.0
 
     @property
     def digests(self) -> list[str]:
-        """Resident digests, least recently used first."""
-        return list(self._by_digest)
+        """Resident digests, who would leave first in front."""
+        return self._worth.keys()
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory of everything resident."""
+        return self._worth.size_bytes
+
+    def __contains__(self, digest: str) -> bool:
+        return digest in self._by_digest
 
     def find(self, digest: str) -> LoadedAdapter | None:
         """Return a resident adapter and count it as used."""
         adapter = self._by_digest.get(digest)
         if adapter:
-            self._by_digest.move_to_end(digest)
+            self._worth.touch(digest)
             self.n_hits += 1
         return adapter
 
-    def load(self, folder: AdapterFolder, *, in_use: Iterable[str]) -> LoadedAdapter:
-        """Check a folder against the base and copy it into a slot, evicting none that is `in_use`.
+    def pin(self, digest: str) -> None:
+        """Keep a resident adapter until as many `unpin`s; its rows end on the bytes they began with."""
+        self._pins[digest] += 1
 
-        Raises BaseMismatch, InvalidFolder as the check; PredictionError where it changes what cannot be shared, or
-        every slot is in use.
+    def unpin(self, digest: str) -> None:
+        """Take one pin back."""
+        self._pins[digest] -= 1
+        if self._pins[digest] <= 0:
+            del self._pins[digest]
+
+    def may_fit(self, digests: Collection[str]) -> bool:
+        """Say whether these adapters may all be resident at once, by their number alone."""
+        limit = self._slots.max_slots
+        return limit is None or len({*digests, *self._pins}) <= limit
+
+    def load(self, folder: AdapterFolder, *, in_use: Collection[str], cost_s: float = 0.0) -> LoadedAdapter:
+        """Check a folder against the base and copy it into a slot, evicting none that is pinned or `in_use`.
+
+        `cost_s`: seconds that fetching it took, which coming back would take again.
+        Raises BaseMismatch, InvalidFolder as the check; PredictionError where it changes what cannot be shared;
+        RankTooLarge where it is larger than the budget; NoRoom where what is in use leaves none.
         """
-        tensors, manifest = check_folder(folder, self._base.shapes), folder.manifest
-        strip = {module: self._base.shapes.strip(module) for module in tensors.delta_a}
-        if unknown := sorted(set(strip.values()) - self._slots.layers.keys()):
-            raise PredictionError(f"Adapter {folder.path} changes {unknown[0]}, which is no layer of the encoder.",
-                                  hint="Train it on linear layers of the encoder.")
+        started = time.perf_counter()
+        content, manifest = self._reader.read(folder), folder.manifest
         task = find_task(manifest.task)
-        head = self._heads.tensors_of(task, len(manifest.labels), tensors)
-        slot = self._free_slot(set(in_use))
-        self._slots.put(slot, tensors, folder.config, strip)
-        adapter = LoadedAdapter(digest=folder.digest, slot=slot, task=task, labels=manifest.labels,
-                                max_length=manifest.head.max_length, head=head)
-        self._by_digest[folder.digest] = adapter
+        head = self._heads.bind(task, len(manifest.labels), content.head)
+        pool, slot = self._put(content, folder, in_use)
+        size_bytes = (pool.slot_bytes if pool else 0) + sum(value.nbytes for value in head.values())
         self.n_loads += 1
+        adapter = LoadedAdapter(digest=folder.digest, task=task, labels=manifest.labels, head=head, pool=pool,
+                                slot=slot, generation=self.n_loads, max_length=manifest.head.max_length,
+                                factors=content.factors, layers=frozenset(content.layers), size_bytes=size_bytes)
+        self._by_digest[folder.digest] = adapter
+        seconds = time.perf_counter() - started
+        self.load_seconds += seconds
+        self._worth.add(folder.digest, size_bytes=size_bytes, cost_s=cost_s + seconds)
         return adapter
 
-    def unload(self, digest: str) -> None:
-        """Free an adapter's slot; nothing happens where it is not resident."""
+    def unload(self, digest: str, *, keeps_memory: bool = False) -> None:
+        """Free an adapter's slot; nothing happens where it is not resident. Raises PredictionError where pinned."""
+        if self._pins[digest]:
+            raise PredictionError(f"Adapter sha256:{digest[:12]} is pinned.", hint="Unpin it first.")
         adapter = self._by_digest.pop(digest, None)
         if adapter:
-            self._slots.clear(adapter.slot)
-            self._free.append(adapter.slot)
+            self._worth.remove(digest)
+            if adapter.pool is not None:
+                adapter.pool.give_back(adapter.slot, keeps_memory=keeps_memory)
 
-    def _free_slot(self, in_use: set[str]) -> int:
-        if not self._free:
-            victim = next((digest for digest in self._by_digest if digest not in in_use), None)
+    def _put(self, content: AdapterContent, folder: AdapterFolder,
+             in_use: Collection[str]) -> tuple[SlotPool | None, int]:
+        if content.shape is None:
+            return None, -1
+        pool = self._slots.pool_of(content.shape)
+        self._make_room(pool, {*in_use, *self._pins}, folder)
+        slot = pool.take()
+        try:
+            content.write(pool.row(slot))
+        except BaseException:
+            pool.give_back(slot, keeps_memory=True)
+            raise
+        return pool, slot
+
+    def _make_room(self, pool: SlotPool, kept: set[str], folder: AdapterFolder) -> None:
+        budget = self._slots.budget_bytes
+        if pool.slot_bytes > budget:
+            raise RankTooLarge(f"Adapter {folder.path} of rank {folder.config.r} takes {pool.slot_bytes:,} bytes, "
+                               f"the slots have {budget:,}.",
+                               hint=f"Give the runtime slots_bytes of at least {pool.slot_bytes}.")
+        limit = self._slots.max_slots or len(self._by_digest) + 1
+        while self._worth.size_bytes + pool.slot_bytes > budget or len(self._by_digest) >= limit:
+            victim = self._worth.choose(kept)
             if victim is None:
-                raise PredictionError(f"One batch names more than {self._slots.max_slots} different adapters.",
-                                      hint="Give the runtime more slots, or split the batch.")
-            self.unload(victim)
+                raise NoRoom(f"There is no room for adapter {folder.path}: every slot is in use.",
+                             hint="Give the runtime more slots_bytes, or unpin an adapter.")
+            self.unload(victim, keeps_memory=self._by_digest[victim].pool is pool)
             self.n_evictions += 1
-        return self._free.pop()

@@ -8,11 +8,14 @@ from adapterhub.adapter.folder import AdapterFolder
 from adapterhub.bases.load import Base, load_base
 from adapterhub.data.split import read_test_rows
 from adapterhub.errors import InvalidFolder
+from adapterhub.runtime.config import RuntimeConfig
 from adapterhub.runtime.shared_base import SharedBase
 from adapterhub.settings import Settings
 from adapterhub.tasks.table import find_task
 from adapterhub.tasks.task import Evaluation, Example, TokenSequence
 
+MEASURING = RuntimeConfig(dtype="float32")
+"""Figures are measured in the type that they were recorded in, whatever serving uses."""
 PROBE_TOLERANCE = 1e-3
 """Between machines: float32 sums are ordered otherwise on other processors; a wrong base differs by far more."""
 
@@ -45,6 +48,6 @@ def verify_probe(folder: AdapterFolder, base: str, settings: Settings) -> float:
 
 
 def _compute(folder: AdapterFolder, base: Base, examples: list[Example]) -> list[list[torch.Tensor]]:
-    shared = SharedBase(base, max_slots=1)
+    shared = SharedBase(base, MEASURING)
     adapter = shared.adapters.load(folder, in_use=())
     return shared.compute([(adapter, example) for example in examples])

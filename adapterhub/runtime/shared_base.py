@@ -10,15 +10,17 @@ from dataclasses import dataclass
 import torch
 
 from adapterhub.bases.load import Base
+from adapterhub.runtime.config import RuntimeConfig
+from adapterhub.runtime.content import AdapterReader
+from adapterhub.runtime.device import device_of, dtype_of
+from adapterhub.runtime.fan_out import FanOut, layer_number
+from adapterhub.runtime.grouping import order_of, work_of
 from adapterhub.runtime.heads import Heads
 from adapterhub.runtime.loaded import LoadedAdapter, LoadedAdapters
-from adapterhub.runtime.slot_linear import BatchDeltas, encoder_linears, inject
+from adapterhub.runtime.slot_linear import BatchWork, LayerWork, adaptable_layers, inject
 from adapterhub.runtime.slots import Slots
 from adapterhub.tasks.batch import collate
 from adapterhub.tasks.task import Example, TokenSequence
-
-TOKENS_PER_PASS = 16384
-"""Padded tokens of one pass; a larger batch takes several, sorted by length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,34 +36,36 @@ class _Placed:
 class SharedBase:
     """The frozen base, its slots, and the adapters in them."""
 
-    def __init__(self, base: Base, *, max_slots: int) -> None:
-        self.base = base
-        self._trunk = base.load_trunk()
-        self._deltas = BatchDeltas()
-        self.slots = Slots(inject(self._trunk, encoder_linears(self._trunk), self._deltas), max_slots=max_slots)
+    def __init__(self, base: Base, config: RuntimeConfig | None = None) -> None:
+        self.base, self.config = base, config or RuntimeConfig()
+        self.device = device_of(self.config.device)
+        self.dtype = dtype_of(self.config.dtype, self.device)
+        self._trunk = base.load_trunk(dtype=self.dtype)
+        self._trunk.to(self.device)  # type: ignore[arg-type]  # transformers' own signature is wrapped
         self._heads = Heads(base, self._trunk)
-        self.adapters = LoadedAdapters(base, self.slots, self._heads)
+        self._fan_out = FanOut(self._trunk)
+        self._work = BatchWork()
+        layers = inject(self._trunk, adaptable_layers(self._trunk), self._work, is_packed=self.config.is_packed)
+        self.slots = Slots(dtype=self.dtype, device=self.device, budget_bytes=self.config.slots_bytes,
+                           max_slots=self.config.max_slots)
+        self.adapters = LoadedAdapters(AdapterReader(base.shapes, layers), self.slots, self._heads)
         self.n_passes = 0
 
     def compute(self, rows: Sequence[tuple[LoadedAdapter, Example]]) -> list[list[torch.Tensor]]:
-        """Return each row's outputs, one tensor per sequence, cut to its own length."""
+        """Return each row's outputs, float32 on the processor, one tensor per sequence, cut to its own length."""
         placed = [_Placed(i, k, sequence, adapter)
                   for i, (adapter, example) in enumerate(rows) for k, sequence in enumerate(example.sequences)]
         outputs: list[dict[int, torch.Tensor]] = [{} for _ in rows]
         with torch.inference_mode():
-            for batch in _passes(placed):
+            for batch in _passes(placed, self.config.tokens_per_pass):
                 self._run_pass(batch, outputs)
         return [[output[k] for k in sorted(output)] for output in outputs]
 
     def _run_pass(self, batch: list[_Placed], outputs: list[dict[int, torch.Tensor]]) -> None:
-        inputs = collate([place.sequence for place in batch], int(self.base.tokenizer.pad_token_id or 0))
-        if getattr(self.base.config, "type_vocab_size", 0) < 1:
-            del inputs["token_type_ids"]
-        self._deltas.of_layer = self.slots.gather([place.adapter.slot for place in batch])
-        try:
-            hidden = self._trunk(**inputs).last_hidden_state  # [B, T, I]
-        finally:
-            self._deltas.of_layer = {}
+        order = order_of([place.adapter for place in batch])
+        batch = [batch[i] for i in order]
+        inputs = self._collate(batch)
+        hidden = self._run_trunk(batch, inputs)
         self.n_passes += 1
         members: dict[str, list[int]] = defaultdict(list)
         for i, place in enumerate(batch):
@@ -69,28 +73,68 @@ class SharedBase:
         for indices in members.values():
             self._run_head(batch, indices, hidden, inputs, outputs)
 
+    def _collate(self, batch: list[_Placed]) -> dict[str, torch.Tensor]:
+        inputs = collate([place.sequence for place in batch], int(self.base.tokenizer.pad_token_id or 0))
+        if getattr(self.base.config, "type_vocab_size", 0) < 1:
+            del inputs["token_type_ids"]
+        return {name: value.to(self.device, non_blocking=True) for name, value in inputs.items()}
+
+    def _run_trunk(self, batch: list[_Placed], inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the last hidden states [B, T, I], each row changed by its own adapter."""
+        work = work_of([place.adapter for place in batch], self.dtype, self.device)
+        texts: dict[tuple[int, ...], int] = {}
+        text_of_row = [texts.setdefault((*place.sequence.input_ids, -1, *place.sequence.token_type_ids), len(texts))
+                       for place in batch]
+        first_layer = min((number if (number := layer_number(layer)) is not None else -1 for layer in work),
+                          default=self._fan_out.n_layers)
+        if len(texts) < len(batch) and first_layer >= 0 and self._fan_out.n_layers:
+            return self._run_fanned_out(text_of_row, len(texts), first_layer, work, inputs)
+        self._work.of_layer = work
+        try:
+            hidden: torch.Tensor = self._trunk(**inputs).last_hidden_state
+        finally:
+            self._work.of_layer = {}
+        return hidden
+
+    def _run_fanned_out(self, text_of_row: list[int], n_texts: int, first_layer: int, work: dict[str, LayerWork],
+                        inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Compute each text once below the first adapted layer."""
+        first_row = [text_of_row.index(text) for text in range(n_texts)]
+        rows = torch.tensor(text_of_row, device=self.device)
+        texts = torch.tensor(first_row, device=self.device)
+        self._work.of_layer = work
+        self._fan_out.start(rows, n_texts, first_layer)
+        try:
+            hidden: torch.Tensor = self._trunk(**{name: value[texts] for name, value in inputs.items()}
+                                               ).last_hidden_state
+        finally:
+            self._fan_out.stop()
+            self._work.of_layer = {}
+        return hidden if hidden.shape[0] == len(text_of_row) else hidden[rows]
+
     def _run_head(self, batch: list[_Placed], indices: list[int], hidden: torch.Tensor,
                   inputs: dict[str, torch.Tensor], outputs: list[dict[int, torch.Tensor]]) -> None:
-        adapter, rows = batch[indices[0]].adapter, torch.tensor(indices)
+        adapter = batch[indices[0]].adapter
+        rows = slice(indices[0], indices[-1] + 1)  # neighbours, as `order_of` placed them
         result = self._heads.run(adapter.task, len(adapter.labels), adapter.head, hidden[rows],
-                                 {name: value[rows] for name, value in inputs.items()})
+                                 {name: value[rows] for name, value in inputs.items()}).cpu()
         for i, output in zip(indices, result, strict=True):
             is_per_token = result.ndim == 3
             place = batch[i]
             outputs[place.row][place.part] = output[:len(place.sequence.input_ids)] if is_per_token else output
 
 
-def _passes(placed: list[_Placed]) -> Iterator[list[_Placed]]:
+def _passes(placed: list[_Placed], tokens_per_pass: int) -> Iterator[list[_Placed]]:
     """Yield all sequences at once where they fit one pass, else sorted by length in several."""
     lengths = [len(place.sequence.input_ids) for place in placed]
     if not placed:
         return
-    if max(lengths) * len(placed) <= TOKENS_PER_PASS:
+    if max(lengths) * len(placed) <= tokens_per_pass:
         yield placed
         return
     batch: list[_Placed] = []
     for place in sorted(placed, key=lambda place: len(place.sequence.input_ids)):
-        if batch and len(place.sequence.input_ids) * (len(batch) + 1) > TOKENS_PER_PASS:
+        if batch and len(place.sequence.input_ids) * (len(batch) + 1) > tokens_per_pass:
             yield batch
             batch = []
         batch.append(place)

@@ -1,125 +1,137 @@
-"""Slots: every adapter's A and B in one slab, a row per slot, so that loading is one copy and swapping is an index.
+"""Slots: adapters of one shape in one slab, a row per adapter; loading is one copy, swapping is an index.
 
-It knows names and shapes of layers, not what a row of text is.
+It knows names and shapes of layers, not files, digests or texts.
 """
 
+import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
 
-from adapterhub.adapter.check import AdapterTensors
-from adapterhub.adapter.peft_config import PeftConfig
-
-NO_ADAPTER = 0
-"""Slot 0 stays all zero, for rows without an adapter."""
+PAGE_BYTES = mmap.PAGESIZE
+MIN_RANK = 4
+"""Ranks are rounded up to powers of two from here on, so that few slabs serve all ranks and small ones pay no more."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerShape:
-    """One linear layer that adapters may change."""
+    """One layer of the base that adapters may change."""
 
     in_features: int
     out_features: int
 
 
 @dataclass(frozen=True, slots=True)
-class LayerDelta:
-    """What one layer adds for a batch: per row, or one adapter for all rows."""
+class SlotShape:
+    """What adapters of one slab have in common."""
 
-    a: torch.Tensor  # [B, R, I], or [R, I] where all rows share it
-    b: torch.Tensor  # [B, O, R], or [O, R]
+    layers: tuple[tuple[str, LayerShape], ...]
+    """Adapted layers, sorted by name."""
+    rank: int
+    """Rounded up."""
+
+    @classmethod
+    def of(cls, layers: Mapping[str, LayerShape], rank: int) -> "SlotShape":
+        """Return the shape for these layers and the smallest rank of a slab that holds `rank`."""
+        rounded = MIN_RANK
+        while rounded < rank:
+            rounded *= 2
+        return cls(tuple(sorted(layers.items())), rounded)
+
+    @property
+    def offsets(self) -> dict[str, tuple[int, int, int]]:
+        """Layer -> where its A starts, where its B starts, where it ends, in elements of a row."""
+        places, end = {}, 0
+        for name, shape in self.layers:
+            start, middle = end, end + self.rank * shape.in_features
+            end = middle + self.rank * shape.out_features
+            places[name] = (start, middle, end)
+        return places
+
+    @property
+    def n_elements(self) -> int:
+        """Elements of one adapter."""
+        return sum(self.rank * (shape.in_features + shape.out_features) for _, shape in self.layers)
+
+
+class SlotPool:
+    """One slab [S, P]: in each row, layer after layer, A [R, I] then B [O, R] with the scaling folded in.
+
+    On the processor the slab's address space is reserved once and takes memory page by page as slots are filled; on
+    a GPU it grows by doubling. Not thread-safe.
+    """
+
+    def __init__(self, shape: SlotShape, *, dtype: torch.dtype, device: torch.device, max_slots: int) -> None:
+        self.shape, self.max_slots = shape, max_slots
+        self._dtype, self._device = dtype, device
+        self.slot_bytes = -(-shape.n_elements * dtype.itemsize // PAGE_BYTES) * PAGE_BYTES
+        self._offsets = shape.offsets
+        self._shapes = dict(shape.layers)
+        self._free: list[int] = []
+        self._n_used = 0
+        self._memory: mmap.mmap | None = None
+        self._slab = self._reserve(max_slots if device.type == "cpu" else 0)
+
+    def take(self) -> int:
+        """Return a free slot; its old content is still in it."""
+        if self._free:
+            return self._free.pop()
+        slot = self._n_used
+        assert slot < self.max_slots, "who asks for a slot has made room first"
+        if slot >= self._slab.shape[0]:
+            grown = self._reserve(min(max(8, 2 * slot), self.max_slots))
+            grown[:slot] = self._slab
+            self._slab = grown
+        self._n_used += 1
+        return slot
+
+    def give_back(self, slot: int, *, keeps_memory: bool) -> None:
+        """Free a slot; without `keeps_memory` its pages go back to the system."""
+        self._free.append(slot)
+        if not keeps_memory and self._memory is not None:
+            self._memory.madvise(mmap.MADV_DONTNEED, slot * self.slot_bytes, self.slot_bytes)
+
+    def row(self, slot: int) -> torch.Tensor:
+        """Return one adapter's elements [P], to be written or read in place."""
+        return self._slab[slot, :self.shape.n_elements]
+
+    def gather(self, slots: Sequence[int]) -> torch.Tensor:
+        """Return a copy of several adapters [D, P]."""
+        return self._slab.index_select(0, torch.tensor(slots, device=self._device))
+
+    def views(self, rows: torch.Tensor, layer: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return A [..., R, I] and B [..., O, R] of a layer inside rows [..., P]; [P] gives [R, I] and [O, R]."""
+        start, middle, end = self._offsets[layer]
+        shape, lead = self._shapes[layer], rows.shape[:-1]
+        return (rows[..., start:middle].unflatten(-1, (self.shape.rank, shape.in_features)) if lead
+                else rows[start:middle].view(self.shape.rank, shape.in_features),
+                rows[..., middle:end].unflatten(-1, (shape.out_features, self.shape.rank)) if lead
+                else rows[middle:end].view(shape.out_features, self.shape.rank))
+
+    def _reserve(self, n_slots: int) -> torch.Tensor:
+        width = self.slot_bytes // self._dtype.itemsize
+        if self._device.type != "cpu":
+            return torch.empty(n_slots, width, dtype=self._dtype, device=self._device)
+        # Private anonymous memory: nothing is taken before it is written, and single slots can be given back.
+        self._memory = mmap.mmap(-1, n_slots * self.slot_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        return torch.frombuffer(self._memory, dtype=self._dtype).view(n_slots, width)
 
 
 class Slots:
-    """The slab [S, P] float32: in each slot, layer after layer, A [R, I] then B [O, R] with the scaling folded in.
+    """All slabs, one for each shape of adapter that came along. Not thread-safe."""
 
-    Grows by doubling its slots up to `max_slots`, and in rank when a larger one arrives. Not thread-safe.
-    """
+    def __init__(self, *, dtype: torch.dtype, device: torch.device, budget_bytes: int,
+                 max_slots: int | None = None) -> None:
+        self.dtype, self.device = dtype, device
+        self.budget_bytes, self.max_slots = budget_bytes, max_slots
+        self._pools: dict[SlotShape, SlotPool] = {}
 
-    def __init__(self, layers: Mapping[str, LayerShape], *, max_slots: int) -> None:
-        self.layers = dict(layers)
-        self.max_slots = max_slots
-        self.rank = 0
-        self.is_adapted: dict[str, set[int]] = {name: set() for name in layers}
-        """Layer -> slots that change it; a layer that no row's slot changes costs nothing."""
-        self._slab = torch.zeros(1, 0)
-        self._offsets: dict[str, tuple[int, int]] = {}
-
-    @property
-    def n_slots(self) -> int:
-        """Slots at hand, slot 0 included."""
-        return self._slab.shape[0]
-
-    @property
-    def size_bytes(self) -> int:
-        """Memory of the slab."""
-        return self._slab.nelement() * self._slab.element_size()
-
-    def put(self, slot: int, tensors: AdapterTensors, config: PeftConfig, strip: Mapping[str, str]) -> None:
-        """Copy an adapter into `slot`, over whatever was there; `strip` maps its modules to layer names."""
-        rank = max(array.shape[0] for array in tensors.delta_a.values())
-        if slot >= self.n_slots or rank > self.rank:
-            self._grow(slot, rank)
-        self.clear(slot)
-        for module, a in tensors.delta_a.items():
-            layer = strip[module]
-            into_a, into_b = self._views(self._slab[slot], layer)
-            own = a.shape[0]
-            into_a[:own].copy_(_tensor(a))
-            torch.mul(_tensor(tensors.delta_b[module]).float(), config.scaling_of(module), out=into_b[:, :own])
-            self.is_adapted[layer].add(slot)
-
-    def clear(self, slot: int) -> None:
-        """Zero a slot: nothing of its old adapter is left in layers that the next one does not change."""
-        self._slab[slot].zero_()
-        for members in self.is_adapted.values():
-            members.discard(slot)
-
-    def gather(self, slot_of_row: Sequence[int]) -> dict[str, LayerDelta]:
-        """Return each adapted layer's A and B for a batch, gathered once for all layers. slot_of_row [B]."""
-        distinct = set(slot_of_row)
-        layers = [name for name, members in self.is_adapted.items() if members & distinct]
-        if not layers:
-            return {}
-        if len(distinct) == 1:
-            rows = self._slab[slot_of_row[0]]
-        else:
-            rows = self._slab.index_select(0, torch.tensor(slot_of_row))  # [B, P]
-        return {name: LayerDelta(*self._views(rows, name)) for name in layers}
-
-    def _views(self, rows: torch.Tensor, layer: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """View A [..., R, I] and B [..., O, R] of a layer in slab rows [..., P]."""
-        start, middle = self._offsets[layer]
-        shape = self.layers[layer]
-        end = middle + shape.out_features * self.rank
-        lead = rows.shape[:-1]
-        return (rows[..., start:middle].view(*lead, self.rank, shape.in_features),
-                rows[..., middle:end].view(*lead, shape.out_features, self.rank))
-
-    def _grow(self, slot: int, rank: int) -> None:
-        old_slab, old_offsets, old_rank = self._slab, self._offsets, self.rank
-        n_slots = self.n_slots
-        while n_slots <= slot:
-            n_slots = min(max(2, 2 * n_slots), self.max_slots + 1)
-        self.rank = max(rank, old_rank)
-        size, self._offsets = 0, {}
-        for name, shape in self.layers.items():
-            self._offsets[name] = (size, size + self.rank * shape.in_features)
-            size += self.rank * (shape.in_features + shape.out_features)
-        self._slab = torch.zeros(n_slots, size)
-        if self.rank == old_rank:
-            self._slab[:old_slab.shape[0]] = old_slab
-            return
-        for name, (start, middle) in old_offsets.items():
-            shape, kept = self.layers[name], old_slab.shape[0]
-            new_a, new_b = self._views(self._slab[:kept], name)
-            new_a[:, :old_rank] = old_slab[:, start:middle].view(kept, old_rank, shape.in_features)
-            end = middle + shape.out_features * old_rank
-            new_b[:, :, :old_rank] = old_slab[:, middle:end].view(kept, shape.out_features, old_rank)
-
-
-def _tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
+    def pool_of(self, shape: SlotShape) -> SlotPool:
+        """Return the slab for a shape, made at its first use."""
+        if shape not in self._pools:
+            probe = -(-shape.n_elements * self.dtype.itemsize // PAGE_BYTES) * PAGE_BYTES
+            fitting = max(1, self.budget_bytes // max(1, probe))
+            n_slots = fitting if self.max_slots is None else min(fitting, self.max_slots)
+            self._pools[shape] = SlotPool(shape, dtype=self.dtype, device=self.device, max_slots=n_slots)
+        return self._pools[shape]

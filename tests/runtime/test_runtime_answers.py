@@ -16,7 +16,8 @@ from adapterhub.adapter.peft_config import CONFIG_FILE, PREFIX, WEIGHTS_FILE
 from adapterhub.errors import AdapterNotFound, BaseMismatch, PredictionError
 from adapterhub.files import canonical_json, read_json
 from adapterhub.registry import Registry
-from adapterhub.runtime.engine import Runtime
+from adapterhub.runtime.config import RuntimeConfig
+from adapterhub.runtime.engine import Answer, Failure, Runtime
 from adapterhub.settings import Settings
 
 
@@ -30,8 +31,8 @@ def registry(tiny_adapters: dict[str, Path], tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="module")
 def runtime_of(tiny_base_folder: Path, tiny_settings: Settings, registry: Registry) -> Callable[..., Runtime]:
-    def build(base: Path = tiny_base_folder, **options: Any) -> Runtime:
-        return Runtime(str(base), registry, settings=tiny_settings, **options)
+    def build(base: Path = tiny_base_folder, registry: Registry = registry, **options: Any) -> Runtime:
+        return Runtime(str(base), registry, settings=tiny_settings, config=RuntimeConfig(dtype="float32", **options))
     return build
 
 
@@ -64,9 +65,17 @@ def test_no_rows_give_no_answers(runtime: Runtime) -> None:
     assert runtime.predict([]) == []
 
 
-def test_text_longer_than_the_base_reads_is_cut(runtime: Runtime) -> None:
-    answers = runtime.predict([(None, "anna " * 200), ("t/intents3", "card " * 200), ("t/entities", "card " * 200)])
-    assert len(answers) == 3
+LONG = [(None, "anna " * 200), ("t/intents3", "card " * 200), ("t/entities", "card " * 200)]
+
+
+def test_text_longer_than_the_base_reads_is_cut_where_that_is_asked(runtime: Runtime) -> None:
+    assert len(runtime.predict(LONG, truncate=True)) == 3
+
+
+@pytest.mark.parametrize("row", LONG, ids=lambda row: str(row[0]))
+def test_text_longer_than_the_base_reads_is_refused_otherwise(row: Any, runtime: Runtime) -> None:
+    with pytest.raises(PredictionError, match="longer than the 64 tokens"):
+        runtime.predict([row])
 
 
 BAD_ROWS = {
@@ -89,25 +98,26 @@ BAD_ROWS = {
 @pytest.mark.parametrize("name", BAD_ROWS)
 def test_unusable_row_is_refused_by_its_number(name: str, runtime: Runtime) -> None:
     reference, row, told = BAD_ROWS[name]
-    with pytest.raises(PredictionError, match=r"^Row 2: ") as caught:
+    with pytest.raises(PredictionError, match=r"^Row 2(: | for t/)") as caught:
         runtime.predict([("t/intents3", "card"), (reference, row)])
     assert told in str(caught.value)
 
 
-def test_refused_batch_computes_nothing(runtime: Runtime) -> None:
-    before = runtime.statistics()
-    with pytest.raises(PredictionError):
-        runtime.predict([("t/intents3", "card"), ("t/intents3", "")])
-    after = runtime.statistics()
-    assert (after.n_passes, after.n_rows) == (before.n_passes, before.n_rows)
+@pytest.mark.parametrize("name", BAD_ROWS)
+def test_row_at_fault_fails_alone(name: str, runtime: Runtime) -> None:
+    reference, row, told = BAD_ROWS[name]
+    first, failure, last = runtime.answer([("t/intents3", "card"), (reference, row), ("t/intents5", "card")])
+    assert isinstance(failure, Failure)
+    assert (failure.reference, told in str(failure.error)) == (reference, True)
+    assert [answer.version for answer in (first, last) if isinstance(answer, Answer)] == ["t/intents3@1",
+                                                                                          "t/intents5@1"]
 
 
-def test_more_adapters_than_slots_are_refused_and_harm_nothing(runtime_of: Callable[..., Runtime]) -> None:
+def test_more_adapters_than_slots_take_several_passes(runtime_of: Callable[..., Runtime]) -> None:
     runtime = runtime_of(max_slots=2)
-    rows = [(f"t/{name}", "card") for name in ("intents3", "intents5", "entities")]
-    with pytest.raises(PredictionError, match="more than 2 different adapters"):
-        runtime.predict(rows)
-    assert len(runtime.predict(rows[1:])) == 2
+    rows = [(f"t/{name}", "card") for name in ("intents3", "intents5", "entities", "intents3")]
+    assert [answer.reference for answer in runtime.predict(rows)] == [reference for reference, _ in rows]
+    assert runtime.statistics().n_resident == 2
 
 
 def test_unknown_reference_is_refused_with_near_misses(runtime: Runtime) -> None:
@@ -145,7 +155,6 @@ def test_saved_module_that_the_head_does_not_have_is_refused(tiny_adapters: dict
     listed_anew(folder)
     registry = Registry(tmp_path / "registry")
     registry.publish(folder, "t/norm")
-    runtime = runtime_of()
-    runtime.registry = registry
+    runtime = runtime_of(registry=registry)
     with pytest.raises(PredictionError, match="LayerNorm"):
         runtime.predict([("t/norm", "card")])

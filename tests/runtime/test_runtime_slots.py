@@ -1,122 +1,98 @@
-"""The fast delta equals its slow twin, and slots hold exactly what was put into them."""
+"""The fast product equals its slow twin, and slots hold exactly what was put into them."""
+
+import mmap
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapterhub.adapter.check import AdapterTensors
-from adapterhub.adapter.peft_config import PeftConfig
-from adapterhub.runtime.slot_linear import BatchDeltas, add_delta_, add_delta_reference, inject
-from adapterhub.runtime.slots import LayerDelta, LayerShape, Slots
+from adapterhub.runtime.slot_linear import LowRank, add_low_rank_, add_low_rank_reference
+from adapterhub.runtime.slots import LayerShape, SlotPool, Slots, SlotShape
 
 LAYERS = {"0.query": LayerShape(6, 4), "0.value": LayerShape(6, 5)}
+CPU = torch.device("cpu")
 sizes = st.integers(1, 7)
 
 
 @settings(max_examples=60, deadline=None)
-@given(n_rows=sizes, n_tokens=sizes, n_in=sizes, n_out=sizes, rank=sizes, is_shared=st.booleans(),
-       seed=st.integers(0, 2**31))
-def test_fast_delta_equals_its_reference(n_rows: int, n_tokens: int, n_in: int, n_out: int, rank: int,
-                                         is_shared: bool, seed: int) -> None:
+@given(n_adapters=sizes, n_each=sizes, n_tokens=sizes, n_in=sizes, n_out=sizes, rank=sizes, is_shared=st.booleans(),
+       before=st.integers(0, 3), after=st.integers(0, 3), seed=st.integers(0, 2**31))
+def test_fast_product_equals_its_reference(n_adapters: int, n_each: int, n_tokens: int, n_in: int, n_out: int,
+                                           rank: int, is_shared: bool, before: int, after: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
-    lead = () if is_shared else (n_rows,)
-    delta = LayerDelta(torch.randn(*lead, rank, n_in, generator=generator),
-                       torch.randn(*lead, n_out, rank, generator=generator))
-    x = torch.randn(n_rows, n_tokens, n_in, generator=generator)
-    y = torch.randn(n_rows, n_tokens, n_out, generator=generator)
-    expected = add_delta_reference(y.clone(), x, delta)
-    found = add_delta_(y, x, delta)
-    assert found is y
+    lead = () if is_shared else (n_adapters,)
+    stop = before + n_adapters * n_each
+    product = LowRank(before, stop, torch.randn(*lead, rank, n_in, generator=generator),
+                      torch.randn(*lead, n_out, rank, generator=generator))
+    x = torch.randn(stop + after, n_tokens, n_in, generator=generator)
+    y = torch.randn(stop + after, n_tokens, n_out, generator=generator)
+    found, expected = y.clone(), y.clone()
+    add_low_rank_(found, x, product)
+    add_low_rank_reference(expected, x, product)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)  # float32, up to 7 x 7 products of unit scale
+    assert torch.equal(found[:before], y[:before])
+    assert torch.equal(found[stop:], y[stop:])
 
 
-def tensors_of(seed: int, rank: int, layers: tuple[str, ...] = tuple(LAYERS)) -> AdapterTensors:
-    generator = torch.Generator().manual_seed(seed)
-    return AdapterTensors(
-        delta_a={name: torch.randn(rank, LAYERS[name].in_features, generator=generator).numpy() for name in layers},
-        delta_b={name: torch.randn(LAYERS[name].out_features, rank, generator=generator).numpy() for name in layers},
-        head={})
+@pytest.mark.parametrize(("rank", "slab"), [(1, 4), (4, 4), (5, 8), (8, 8), (9, 16), (64, 64), (65, 128)])
+def test_rank_is_rounded_up_to_a_power_of_two(rank: int, slab: int) -> None:
+    assert SlotShape.of(LAYERS, rank).rank == slab
 
 
-def put(slots: Slots, slot: int, tensors: AdapterTensors, rank: int) -> None:
-    config = PeftConfig(peft_type="LORA", r=rank, lora_alpha=3.0 * rank, target_modules=["query", "value"])
-    slots.put(slot, tensors, config, {name: name for name in tensors.delta_a})
+def pool_of(rank: int = 4, max_slots: int = 3) -> SlotPool:
+    return SlotPool(SlotShape.of(LAYERS, rank), dtype=torch.float32, device=CPU, max_slots=max_slots)
 
 
-def product(slots: Slots, slot: int, layer: str) -> torch.Tensor:
-    """Return B A of a slot in a layer, zero where nothing is added."""
-    delta = slots.gather([slot]).get(layer)
-    shape = LAYERS[layer]
-    return torch.zeros(shape.out_features, shape.in_features) if delta is None else delta.b @ delta.a
-
-
-def expected(tensors: AdapterTensors, layer: str) -> torch.Tensor:
-    if layer not in tensors.delta_a:
-        return torch.zeros(LAYERS[layer].out_features, LAYERS[layer].in_features)
-    return 3.0 * torch.from_numpy(tensors.delta_b[layer]) @ torch.from_numpy(tensors.delta_a[layer])
-
-
-moves = st.lists(st.tuples(st.integers(1, 5), st.integers(1, 4), st.sampled_from([*((n,) for n in LAYERS),
-                                                                                  tuple(LAYERS), None])), max_size=12)
-
-
-@settings(max_examples=40, deadline=None)
-@given(steps=moves)
-def test_slots_hold_exactly_what_was_put_last(steps: list[tuple[int, int, tuple[str, ...] | None]]) -> None:
-    slots, held = Slots(LAYERS, max_slots=5), dict[int, AdapterTensors]()
-    for seed, (slot, rank, layers) in enumerate(steps):
-        if layers is None:
-            if slot in held:
-                slots.clear(slot)
-                del held[slot]
-        else:
-            held[slot] = tensors_of(seed, rank, layers)
-            put(slots, slot, held[slot], rank)
-    for slot, tensors in held.items():
-        for layer in LAYERS:
-            torch.testing.assert_close(product(slots, slot, layer), expected(tensors, layer), rtol=1e-5, atol=1e-5)
-    assert not slots._slab[0].any()
-
-
-def test_gathered_batch_gives_each_row_its_own() -> None:
-    slots = Slots(LAYERS, max_slots=4)
-    first, second = tensors_of(1, 2), tensors_of(2, 3, ("0.query",))
-    put(slots, 1, first, 2)
-    put(slots, 3, second, 3)
-    gathered = slots.gather([3, 0, 1])
+def test_views_of_a_gathered_row_are_the_rows_own() -> None:
+    pool = pool_of()
+    for slot in (pool.take(), pool.take()):
+        pool.row(slot).copy_(torch.arange(pool.shape.n_elements) + 1000.0 * slot)
+    gathered = pool.gather([1, 0, 1])
     for layer in LAYERS:
-        products = gathered[layer].b @ gathered[layer].a
-        wanted = [expected(second, layer), torch.zeros_like(products[1]), expected(first, layer)]
-        torch.testing.assert_close(products, torch.stack(wanted), rtol=1e-5, atol=1e-5)
+        a, b = pool.views(gathered, layer)
+        for i, slot in enumerate((1, 0, 1)):
+            own_a, own_b = pool.views(pool.row(slot), layer)
+            assert torch.equal(a[i], own_a)
+            assert torch.equal(b[i], own_b)
 
 
-def test_rows_without_adapter_cost_no_layer_anything() -> None:
-    slots = Slots(LAYERS, max_slots=2)
-    put(slots, 1, tensors_of(1, 2), 2)
-    assert slots.gather([0, 0]) == {}
+@given(moves=st.lists(st.tuples(st.booleans(), st.integers(0, 9)), max_size=30))
+@settings(max_examples=40, deadline=None)
+def test_taken_slots_are_never_shared_and_keep_their_content(moves: list[tuple[bool, int]]) -> None:
+    pool, held = pool_of(max_slots=4), {}
+    for is_take, number in moves:
+        if is_take and len(held) < 4:
+            slot = pool.take()
+            assert slot not in held
+            held[slot] = float(number)
+            pool.row(slot).fill_(float(number))
+        elif not is_take and held:
+            slot = sorted(held)[number % len(held)]
+            del held[slot]
+            pool.give_back(slot, keeps_memory=number % 2 == 0)
+        assert all(bool((pool.row(slot) == value).all()) for slot, value in held.items())
 
 
-def test_layer_that_no_row_changes_is_left_out() -> None:
-    slots = Slots(LAYERS, max_slots=2)
-    put(slots, 1, tensors_of(1, 2, ("0.value",)), 2)
-    assert set(slots.gather([1, 0])) == {"0.value"}
+def test_memory_given_back_reads_as_zero() -> None:
+    pool = pool_of()
+    slot = pool.take()
+    pool.row(slot).fill_(7.0)
+    pool.give_back(slot, keeps_memory=False)
+    assert not pool.row(slot).any()
 
 
-def test_slots_grow_no_further_than_they_may() -> None:
-    slots = Slots(LAYERS, max_slots=3)
-    for slot in (1, 2, 3):
-        put(slots, slot, tensors_of(slot, 1), 1)
-    assert slots.n_slots == 4
+def test_slot_takes_whole_pages() -> None:
+    assert pool_of().slot_bytes % mmap.PAGESIZE == 0
 
 
-@pytest.mark.parametrize("is_set", [True, False])
-def test_injected_layer_adds_only_what_is_set(is_set: bool) -> None:
-    trunk = torch.nn.Sequential(torch.nn.Linear(3, 2))
-    deltas = BatchDeltas()
-    x = torch.ones(1, 1, 3)
-    plain = trunk(x)
-    inject(trunk, ["0"], deltas)
-    deltas.of_layer = {"0": LayerDelta(torch.ones(1, 3), torch.ones(2, 1))} if is_set else {}
-    with torch.no_grad():
-        torch.testing.assert_close(trunk(x), plain + (3.0 if is_set else 0.0))
+def test_one_slab_serves_all_adapters_of_one_shape() -> None:
+    slots = Slots(dtype=torch.float32, device=CPU, budget_bytes=1 << 20)
+    assert slots.pool_of(SlotShape.of(LAYERS, 3)) is slots.pool_of(SlotShape.of(LAYERS, 4))
+    assert slots.pool_of(SlotShape.of(LAYERS, 5)) is not slots.pool_of(SlotShape.of(LAYERS, 4))
+
+
+def test_slab_never_holds_more_slots_than_the_budget_pays() -> None:
+    shape = SlotShape.of(LAYERS, 4)
+    slots = Slots(dtype=torch.float32, device=CPU, budget_bytes=5 * mmap.PAGESIZE + 1)
+    assert slots.pool_of(shape).max_slots == 5
