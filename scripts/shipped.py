@@ -12,6 +12,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / ".build-registry"
+REPEATED = 1e-3
+"""Largest difference of a metric between the trainer and the runtime: a row or two on the edge of two labels."""
 REFERENCE_STEPS = {"full": "full fine-tuning", "bare": "bare base"}
 
 
@@ -129,20 +131,31 @@ def bare_base(name, recipe, settings):  # type: ignore[no-untyped-def]
 
 
 def publish(name, recipe, settings):  # type: ignore[no-untyped-def]
-    """Add the comparison to the card and publish the folder to registry/, aliased production."""
+    """Measure the test rows once more through the runtime, write the card, publish to registry/ as production."""
     from adapterhub.adapter.folder import read_folder
+    from adapterhub.bases.load import load_base
     from adapterhub.registry import Registry
-    from adapterhub.training.describe import add_comparison
+    from adapterhub.runtime.measure import evaluate_adapter
+    from adapterhub.tasks.table import find_task
+    from adapterhub.training.describe import write_card
 
-    folder, path = WORK / name, WORK / f"{name}.reference.json"
+    folder, path, registry = WORK / name, WORK / f"{name}.reference.json", Registry(ROOT / "registry")
     if not folder.is_dir():
         return
+    config, manifest = config_of(name, recipe, settings), read_folder(folder).manifest
+    evaluation = evaluate_adapter(read_folder(folder), config.data, base="embedded", settings=settings,
+                                  columns=config.columns)
+    for metric, value in evaluation.metrics.items():
+        trained = manifest.metric(metric)
+        if trained is None or abs(trained - value) > REPEATED:
+            sys.exit(f"{name}: the runtime measures {metric} {value:.5f}, training measured {trained}.")
     figures = json.loads(path.read_text()) if path.is_file() else {}
-    add_comparison(folder, {REFERENCE_STEPS[arm]: metrics for arm, metrics in figures.items()})
-    registry = Registry(ROOT / "registry")
+    write_card(folder, find_task(recipe.task), evaluation, load_base("embedded", cache=settings.cache),
+               {REFERENCE_STEPS[arm]: metrics for arm, metrics in figures.items()})
     version = registry.publish(folder, recipe.reference)
-    registry.promote(f"{recipe.reference}@{version.version}", "production")
-    print(version, len(read_folder(folder).files), flush=True)
+    if registry.aliases(recipe.reference).get("production") != version.version:
+        registry.promote(version.reference, "production")
+    print(version.reference, version.digest[:12], evaluation.metrics, flush=True)
 
 
 STEPS = {"train": train, "reference": reference, "publish": publish}

@@ -33,10 +33,12 @@ class RequestRow:
 @click.argument("texts", nargs=-1)
 @click.option("--file", "path", metavar="FILE", help="JSON lines such as {\"adapter\": \"support/intents@production\", "
               "\"text\": \"where is my card?\"}, - for standard input; ADAPTER is for rows that name none.")
+@click.option("--truncate", is_flag=True, help="Cut texts that are longer than the base reads, instead of refusing.")
 @base_option
 @registry_option
 @guarded
-def predict(adapter: str | None, texts: tuple[str, ...], path: str | None, base: str, place: str | None) -> None:
+def predict(adapter: str | None, texts: tuple[str, ...], path: str | None, truncate: bool, base: str,
+            place: str | None) -> None:
     """Answer texts, or a file of rows, with any mixture of adapters; one line of JSON per row, in their order."""
     rows = [RequestRow(place=f"text {i}", adapter=adapter or "", row=text) for i, text in enumerate(texts, start=1)]
     if path is not None:
@@ -57,7 +59,7 @@ def predict(adapter: str | None, texts: tuple[str, ...], path: str | None, base:
     with progress_bar("answering", len(rows)) as progress:
         for start in range(0, len(rows), ROWS_PER_CALL):
             part = rows[start:start + ROWS_PER_CALL]
-            for answer in runtime.predict([(row.adapter, row.row) for row in part]):
+            for answer in runtime.predict([(row.adapter, row.row) for row in part], truncate=truncate):
                 print_json(answer.to_dict())
             progress.update(start + len(part))
 

@@ -1,34 +1,63 @@
-"""Add to a finished adapter folder's card what it was compared with; its tensors stay as they are."""
+"""The card of a trained adapter, and what it was compared with; the folder's tensors stay as they are."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from adapterhub.adapter.card import CardFacts, CardTable, render_card
 from adapterhub.adapter.folder import CARD_FILE, read_folder
-from adapterhub.adapter.manifest import MANIFEST_FILE, FileFacts
+from adapterhub.adapter.manifest import MANIFEST_FILE, FileFacts, Manifest
+from adapterhub.bases.embedded import EMBEDDED
+from adapterhub.bases.load import Base
 from adapterhub.files import sha256_of_bytes, write_atomic
+from adapterhub.tasks.task import Evaluation, Task
+from adapterhub.training.usage import usage_of
 
 TITLE = "## Beside it, on the same test rows"
 
 
-def add_comparison(folder: Path, arms: Mapping[str, Mapping[str, float]]) -> None:
-    """Write a table of other ways (arm -> metric -> value) into the card; replaces an earlier one.
+_HUB_IDS = {EMBEDDED: "sentence-transformers/all-MiniLM-L6-v2"}
+
+
+def card_of(manifest: Manifest, task: Task, evaluation: Evaluation, base: Base) -> str:
+    """Return the card's text; `evaluation` of the test rows gives its tables."""
+    tables = [CardTable(title=f"Test rows, {title}", header=("label", "precision", "recall", "F1", "rows"),
+                        lines=[(line.label, f"{line.precision:.3f}", f"{line.recall:.3f}", f"{line.f1:.3f}",
+                                str(line.support)) for line in report])
+              for title, report in evaluation.reports.items()]
+    return render_card(CardFacts(
+        task=manifest.task, labels=manifest.labels, method=manifest.method, base=manifest.base, hub_base=hub_id(base),
+        data=manifest.data, metrics=manifest.metrics, training=manifest.training, tables=tables,
+        usage=usage_of(task, hub_id(base), len(manifest.labels))))
+
+
+def hub_id(base: Base) -> str:
+    """Return the name by which stock clients find this base."""
+    return _HUB_IDS.get(base.source.id, base.source.id)
+
+
+def write_card(folder: Path, task: Task, evaluation: Evaluation, base: Base,
+               arms: Mapping[str, Mapping[str, float]]) -> None:
+    """Write the card anew, with a table of other ways (arm -> metric -> value) behind it where there are any.
 
     Raises InvalidFolder where the folder does not verify.
     """
+    manifest = read_folder(folder).manifest
+    data = f"{card_of(manifest, task, evaluation, base)}{_comparison(manifest, arms)}".encode()
+    facts = FileFacts(sha256=sha256_of_bytes(data), size_bytes=len(data))
+    manifest = replace(manifest, files={**manifest.files, CARD_FILE: facts})
+    write_atomic(folder / CARD_FILE, data)
+    write_atomic(folder / MANIFEST_FILE, manifest.to_bytes())
+
+
+def _comparison(manifest: Manifest, arms: Mapping[str, Mapping[str, float]]) -> str:
     if not arms:
-        return
-    adapter = read_folder(folder)
-    card = adapter.files[CARD_FILE].decode().split(TITLE)[0].rstrip()
-    own = {metric.name: metric.value for metric in adapter.manifest.metrics if metric.split == "test"}
+        return ""
+    own = {metric.name: metric.value for metric in manifest.metrics if metric.split == "test"}
     ways = {"this adapter": own, **arms}
     lines = [f"| {way} | {' | '.join(_figure(figures, name) for name in own)} |" for way, figures in ways.items()]
     table = "\n".join([f"| way | {' | '.join(own)} |", f"|{'---|' * (len(own) + 1)}", *lines])
-    data = f"{card}\n\n{TITLE}\n\n{table}\n\n{_verdict(own, arms)}\n".encode()
-    facts = FileFacts(sha256=sha256_of_bytes(data), size_bytes=len(data))
-    manifest = replace(adapter.manifest, files={**adapter.manifest.files, CARD_FILE: facts})
-    write_atomic(folder / CARD_FILE, data)
-    write_atomic(folder / MANIFEST_FILE, manifest.to_bytes())
+    return f"\n{TITLE}\n\n{table}\n\n{_verdict(own, arms)}\n"
 
 
 def _figure(figures: Mapping[str, float], name: str) -> str:

@@ -15,7 +15,6 @@ from peft import PeftModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from adapterhub.adapter.card import CardFacts, CardTable, render_card
 from adapterhub.adapter.check import check_folder
 from adapterhub.adapter.folder import CARD_FILE, CONTENT_FILES, read_folder
 from adapterhub.adapter.manifest import (
@@ -30,19 +29,17 @@ from adapterhub.adapter.manifest import (
     TrainingFacts,
 )
 from adapterhub.adapter.peft_config import CONFIG_FILE, WEIGHTS_FILE
-from adapterhub.bases.embedded import EMBEDDED
 from adapterhub.bases.load import Base
 from adapterhub.errors import TrainingError
 from adapterhub.files import canonical_json, folder_written_whole, read_json, sha256_of_file
 from adapterhub.tasks.task import Evaluation, Example, Task, TokenSequence
 from adapterhub.training.config import TrainConfig
+from adapterhub.training.describe import card_of, hub_id
 from adapterhub.training.evaluate import compute_outputs
 from adapterhub.training.methods import State, TrainedModel
-from adapterhub.training.usage import usage_of
 
 PROBE_TOLERANCE = 1e-5
 """Largest difference between the trained model's probe and a stock PEFT reload, float32 on one machine."""
-_HUB_IDS = {EMBEDDED: "sentence-transformers/all-MiniLM-L6-v2"}
 _VERSIONS = ("torch", "transformers", "peft", "accelerate", "adapterhub")
 
 
@@ -72,7 +69,7 @@ def export_folder(output: Path, config: TrainConfig, base: Base, task: Task, tra
     with folder_written_whole(output) as folder, _tensor_errors_as_os_errors():
         _write_peft_files(folder, trained, state, base)
         manifest = _manifest(folder, config, base, task, trained, state, facts, probe)
-        card = render_card(_card_facts(manifest, task, facts, base))
+        card = card_of(manifest, task, facts.evaluation, base)
         (folder / CARD_FILE).write_text(card, encoding="utf-8")
         (folder / MANIFEST_FILE).write_bytes(_with_files(manifest, folder).to_bytes())
         check_folder(read_folder(folder), base.shapes)
@@ -110,11 +107,6 @@ def _tensor_errors_as_os_errors() -> Iterator[None]:
         raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
-def hub_id(base: Base) -> str:
-    """Return the name by which stock clients find this base."""
-    return _HUB_IDS.get(base.source.id, base.source.id)
-
-
 def _write_peft_files(folder: Path, trained: TrainedModel, state: State, base: Base) -> None:
     assert isinstance(trained.model, PeftModel), "only adapters are exported"
     trained.model.save_pretrained(str(folder), save_embedding_layers=False)
@@ -150,17 +142,6 @@ def _with_files(manifest: Manifest, folder: Path) -> Manifest:
     return replace(manifest, files={name: FileFacts(sha256=sha256_of_file(folder / name),
                                                     size_bytes=(folder / name).stat().st_size)
                                     for name in CONTENT_FILES})
-
-
-def _card_facts(manifest: Manifest, task: Task, facts: ExportFacts, base: Base) -> CardFacts:
-    tables = [CardTable(title=f"Test rows, {title}", header=("label", "precision", "recall", "F1", "rows"),
-                        lines=[(line.label, f"{line.precision:.3f}", f"{line.recall:.3f}", f"{line.f1:.3f}",
-                                str(line.support)) for line in report])
-              for title, report in facts.evaluation.reports.items()]
-    usage = usage_of(task, hub_id(base), len(manifest.labels))
-    return CardFacts(task=manifest.task, labels=manifest.labels, method=manifest.method, base=manifest.base,
-                     hub_base=hub_id(base), data=manifest.data, metrics=manifest.metrics, training=manifest.training,
-                     tables=tables, usage=usage)
 
 
 def _probe(model: torch.nn.Module, task: Task, base: Base) -> list[ProbeRow]:
