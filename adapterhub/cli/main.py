@@ -4,8 +4,10 @@ import click
 
 from adapterhub.cli.demo import demo
 from adapterhub.cli.doctor import doctor
+from adapterhub.cli.gates import gate
 from adapterhub.cli.predict import predict
 from adapterhub.cli.registry import history, list_adapters, promote, publish, pull, rollback, search, show, verify
+from adapterhub.cli.registry_admin import at, backup, copy_adapters, policy, restore, sweep, watch, yank
 from adapterhub.cli.train import evaluate, train
 
 
@@ -16,5 +18,5 @@ def main() -> None:
 
 
 for command in (train, evaluate, publish, list_adapters, search, show, pull, verify, promote, rollback, history,
-                predict, demo, doctor):
+                predict, demo, doctor, gate, at, yank, sweep, copy_adapters, backup, restore, watch, policy):
     main.add_command(command)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapterhub.cli.output import guarded, json_option, output_console, print_json, print_table, registry_option
-from adapterhub.progress import waiting
 
 if TYPE_CHECKING:
     from adapterhub.registry import AliasMove, Listing
@@ -24,15 +23,16 @@ if TYPE_CHECKING:
 def publish(folder: Path, name: str, version: int | None, alias: str | None, place: str | None, as_json: bool) -> None:
     """Publish an adapter folder as the next version; it never changes afterwards."""
     from adapterhub.adapter.reference import parse_path, require_alias
+    from adapterhub.cli.gate_measure import measure_by_runtime
     from adapterhub.cli.places import open_places
 
     parse_path(name)
     if alias:
         require_alias(alias)
-    registries, _ = open_places(place)
+    registries, settings = open_places(place)
     published = registries.publish(folder, name, version)
     if alias:
-        registries.promote(published.reference, alias)
+        registries.promote(published.reference, alias, evaluate=measure_by_runtime(settings))
     if as_json:
         print_json({"reference": published.reference, "digest": published.digest, "is_new": published.is_new,
                     "registry": published.place, "alias": alias})
@@ -121,31 +121,29 @@ def pull(reference: str, folder: Path, place: str | None, as_json: bool) -> None
 
 
 @click.command(epilog="Example: adapterhub verify support/banking77 --base embedded")
-@click.argument("reference")
+@click.argument("reference", required=False)
+@click.option("--all", "is_all", is_flag=True, help="Check every version of the registry, and go on after a fault.")
 @click.option("--base", help="Also check against this base, and run the probe on it.")
 @registry_option
 @json_option
 @guarded
-def verify(reference: str, base: str | None, place: str | None, as_json: bool) -> None:
+def verify(reference: str | None, is_all: bool, base: str | None, place: str | None, as_json: bool) -> None:
     """Check a version's digests and structure; with --base also that it computes what it did when it was made."""
     from adapterhub.cli.places import open_places
+    from adapterhub.cli.verification import check_version, verify_everything
 
+    if is_all == (reference is not None):
+        raise click.UsageError("Give a reference, or --all.")
     registries, settings = open_places(place)
-    verification = registries.verify(reference)
-    checks, not_checked = list(verification.checks), list(verification.not_checked)
-    if base:
-        with waiting("computing the probe"):
-            from adapterhub.bases.load import load_base
-            from adapterhub.runtime.measure import verify_probe
-
-            fit = registries.verify(verification.version, load_base(base, cache=settings.cache).shapes)
-            difference = verify_probe(registries.read(verification.version), base, settings)
-        checks, not_checked = [*fit.checks, f"the probe's outputs are within {difference:.1e} of what they were"], []
+    if reference is None:
+        verify_everything(registries.own, base, settings, as_json)
+        return
+    version, checks, not_checked = check_version(registries, reference, base, settings)
     if as_json:
-        print_json({"reference": verification.version.reference, "digest": verification.version.digest,
-                    "checks": checks, "not_checked": not_checked})
+        print_json({"reference": version.reference, "digest": version.digest, "checks": checks,
+                    "not_checked": not_checked})
     else:
-        click.echo(f"{verification.version.reference} is whole: {'; '.join(checks)}.")
+        click.echo(f"{version.reference} is whole: {'; '.join(checks)}.")
         if not_checked:
             click.echo(f"Not checked: {'; '.join(not_checked)}. Give --base embedded, or the adapter's own base.")
 
@@ -153,15 +151,21 @@ def verify(reference: str, base: str | None, place: str | None, as_json: bool) -
 @click.command(epilog="Example: adapterhub promote support/intents@2 production")
 @click.argument("reference")
 @click.argument("alias")
+@click.option("--expected", type=int, help="Only if this is the number of the alias's last move (0: it never moved).")
+@click.option("--force", "is_forced", is_flag=True, help="Past the alias's gate; its history will say so.")
+@click.option("--base", help="What the gate measures on, where the adapter's own base has moved.")
 @registry_option
 @json_option
 @guarded
-def promote(reference: str, alias: str, place: str | None, as_json: bool) -> None:
-    """Move an alias to a version."""
+def promote(reference: str, alias: str, expected: int | None, is_forced: bool, base: str | None, place: str | None,
+            as_json: bool) -> None:
+    """Move an alias to a version, through its gate where it has one."""
+    from adapterhub.cli.gate_measure import measure_by_runtime
     from adapterhub.cli.places import open_places
 
-    registries, _ = open_places(place)
-    _print_moves([registries.promote(reference, alias)], as_json)
+    registries, settings = open_places(place)
+    _print_moves([registries.promote(reference, alias, expected=expected, is_forced=is_forced,
+                                     evaluate=measure_by_runtime(settings, base))], as_json)
 
 
 @click.command(epilog="Example: adapterhub rollback support/intents@production")
@@ -219,10 +223,17 @@ def _listing_line(listing: "Listing") -> list[object]:
 
 def _print_moves(moves: "Sequence[AliasMove]", as_json: bool) -> None:
     lines = [{"number": move.number, "alias": f"{move.path}@{move.alias}", "version": move.version,
-              "digest": move.digest, "action": move.action, "at": move.at} for move in moves]
+              "digest": move.digest, "action": move.action, "at": move.at, "by": move.by, "is_forced": move.is_forced,
+              "figures": move.figures} for move in moves]
     if as_json:
         print_json(lines)
     else:
-        for line in lines:
+        for line, move in zip(lines, moves, strict=True):
             click.echo(f"{line['at']}  {line['action']:<8}  {line['alias']} -> version {line['version']} "
-                       f"(sha256:{str(line['digest'])[:12]})")
+                       f"(sha256:{str(line['digest'])[:12]}){_move_notes(move)}")
+
+
+def _move_notes(move: "AliasMove") -> str:
+    figures = ", ".join(f"{name} {value:.4f}" for name, value in sorted(move.figures.items()))
+    return "".join([f"  by {move.by}" if move.by else "", "  forced" if move.is_forced else "",
+                    f"  {figures}" if figures else ""])

@@ -2,6 +2,7 @@
 
 from adapterhub.registry.aliases import AliasMove
 from adapterhub.registry.chain import Registries, open_registries
+from adapterhub.registry.gates import Evaluate, Limits
 from adapterhub.registry.pull import Verification
 from adapterhub.registry.registry import ReadableRegistry, Registry
 from adapterhub.registry.resolve import Version
@@ -9,6 +10,8 @@ from adapterhub.registry.search import Listing, Query
 
 __all__ = [
     "AliasMove",
+    "Evaluate",
+    "Limits",
     "Listing",
     "Query",
     "ReadableRegistry",

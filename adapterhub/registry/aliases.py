@@ -70,13 +70,13 @@ def alias_names(store: Store, path: str) -> list[str]:
 def current_move(store: Store, path: str, alias: str) -> AliasMove | None:
     """Return the move that holds, None for an alias that never moved."""
     taken = series.numbers(store, layout.alias_key(path, alias))
-    return _read_move(store, path, alias, taken[-1]) if taken else None
+    return read_move(store, path, alias, taken[-1]) if taken else None
 
 
 def history(store: Store, path: str, alias: str) -> list[AliasMove]:
     """Return every move of an alias, oldest first. Raises AdapterNotFound where it never moved."""
     numbers = series.numbers(store, layout.alias_key(path, alias))
-    moves = [_read_move(store, path, alias, number) for number in numbers]
+    moves = [read_move(store, path, alias, number) for number in numbers]
     if not moves:
         near = [f"{path}@{name}" for name in near_misses(alias, alias_names(store, path))]
         raise AdapterNotFound(f"{path}@{alias}", where=store.place, near=near, why="that alias never moved")
@@ -161,7 +161,8 @@ def _create(store: Store, move: AliasMove) -> bool:
     return series.append(store, folder, number, MoveRecord(**facts))
 
 
-def _read_move(store: Store, path: str, alias: str, number: int) -> AliasMove:
+def read_move(store: Store, path: str, alias: str, number: int) -> AliasMove:
+    """Return one move that is known to be there. Raises InvalidFolder where it is damaged."""
     record = series.read(store, MoveRecord, layout.alias_key(path, alias), number)
     return AliasMove(path=path, alias=alias, number=number, **asdict(record))
 

@@ -7,9 +7,10 @@ from typing import Protocol
 
 from adapterhub.adapter.check import BaseShapes
 from adapterhub.adapter.folder import AdapterFolder
-from adapterhub.adapter.reference import Reference, parse_path
+from adapterhub.adapter.reference import Reference, parse_path, require_alias
 from adapterhub.errors import InvalidReference, PromotionRefused
 from adapterhub.registry import aliases as _aliases
+from adapterhub.registry import gates as _gates
 from adapterhub.registry import layout
 from adapterhub.registry import promotion as _promotion
 from adapterhub.registry import publish as _publish
@@ -18,10 +19,10 @@ from adapterhub.registry import resolve as _resolve
 from adapterhub.registry import search as _search
 from adapterhub.registry import yank as _yank
 from adapterhub.registry.aliases import AliasMove, Mark
-from adapterhub.registry.gates import Evaluate
+from adapterhub.registry.gates import Evaluate, Limits
 from adapterhub.registry.promotion import Passage
 from adapterhub.registry.pull import Verification
-from adapterhub.registry.records import Clock, utc
+from adapterhub.registry.records import Clock, GateRecord, utc
 from adapterhub.registry.resolve import Version
 from adapterhub.registry.search import Listings, Query
 from adapterhub.registry.stores import Store, open_store
@@ -146,6 +147,22 @@ class Registry:
         """Return the move of `namespace/name@alias` that held at a time. Raises as `history`."""
         return _aliases.move_at(self.history(reference), utc(time))
 
+    def set_gate(self, path: str, alias: str, limits: Limits, data: str | Path) -> GateRecord:
+        """Put a gate before an alias of an adapter that is here; its rows are kept beside it.
+
+        Raises AdapterNotFound, DataError, InvalidReference, PromotionRefused (overtaken).
+        """
+        version = self.resolve(parse_path(path).path)
+        return _gates.set_gate(self._store, version.path, require_alias(alias), limits, Path(data), self.mark())
+
+    def open_gate(self, path: str, alias: str) -> GateRecord:
+        """Take the gate before an alias away. Raises PromotionRefused where there is none."""
+        return _gates.open_gate(self._store, parse_path(path).path, require_alias(alias), self.mark())
+
+    def gates(self, path: str) -> dict[str, GateRecord]:
+        """Return the gates of `namespace/name` by alias."""
+        return _gates.gates(self._store, parse_path(path).path)
+
     def aliases(self, path: str) -> dict[str, int]:
         """Return each alias of `namespace/name` with the version it points to."""
         return _search.aliases(self._store, parse_path(path).path)
@@ -153,6 +170,12 @@ class Registry:
     def versions(self, path: str) -> Versions:
         """Return every version of `namespace/name`, oldest first, yanked ones too; empty where there is none."""
         return _resolve.versions(self._store, parse_path(path).path)
+
+    def numbers(self, path: str) -> tuple[int, ...]:
+        """Return the number of every version of `namespace/name`, also of one whose record is damaged."""
+        bare = parse_path(path).path
+        return tuple(number for number in _resolve.numbers(self._store, bare)
+                     if self._store.exists(layout.file_key(bare, number, layout.VERSION_FILE)))
 
     def paths(self) -> tuple[str, ...]:
         """Return every `namespace/name` that has a version, sorted."""
