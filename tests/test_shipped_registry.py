@@ -98,7 +98,9 @@ def test_card_says_what_how_and_how_well(reference: str) -> None:
     assert manifest.data.licence in card and manifest.data.source in card
     assert manifest.data.licence and manifest.data.source and manifest.data.n_rows["train"]
     for name, value in manifest.training.hyperparameters.items():
-        assert name in card and str(value) in card
+        is_worded = value is None or isinstance(value, bool)  # the card says these two in its own words
+        assert (f"| {name} | " if is_worded else f"| {name} | {value} |") in card
+    assert f"| seed | {manifest.training.seed} |" in card
     measured = [metric for metric in manifest.metrics if metric.split == "test"]
     assert measured
     for metric in measured:
