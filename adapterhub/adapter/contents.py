@@ -11,6 +11,8 @@ from adapterhub.adapter.peft_config import PREFIX, PeftConfig
 Arrays = dict[str, np.ndarray[Any, Any]]
 _SUFFIXES = {".lora_A.weight": "delta_a", ".lora_B.weight": "delta_b", ".lora_B.bias": "bias_b",
              ".lora_magnitude_vector": "magnitude", ".lora_magnitude_vector.weight": "magnitude", ".ia3_l": "scale"}
+_OLD_MAGNITUDE = ".lora_magnitude_vector.weight"
+"""As some versions of PEFT wrote it."""
 _COPIES = (".original_module.", ".modules_to_save.")
 """With `bias="all"` PEFT writes a head's bias under these names too; it reads neither back."""
 
@@ -41,7 +43,7 @@ class AdapterTensors:
 
     def named(self) -> Iterator[tuple[str, Arrays]]:
         """Yield PEFT's suffix and the arrays under it, for the method's own tensors."""
-        yield from ((suffix, getattr(self, kind)) for suffix, kind in _SUFFIXES.items() if suffix.count(".") < 3)
+        yield from ((suffix, getattr(self, kind)) for suffix, kind in _SUFFIXES.items() if suffix != _OLD_MAGNITUDE)
 
 
 def sort_out(arrays: Mapping[str, np.ndarray[Any, Any]], config: PeftConfig, faults: list[str]) -> AdapterTensors:

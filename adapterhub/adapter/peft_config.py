@@ -24,6 +24,10 @@ METHOD_NAMES = {LORA: "LoRA", IA3: "IA3"}
 _REFUSED_KNOBS = ("trainable_token_indices", "target_parameters", "layer_replication", "alora_invocation_tokens",
                   "use_qalora", "use_bdlora", "arrow_config", "kasa_config", "monteclora_config", "megatron_config",
                   "layers_pattern")
+_MOVING_STARTS = ("pissa", "olora")
+"""Initialisations that change the frozen weight, by a decomposition of it that comes out the same each time."""
+_PLAIN_STARTS = ("gaussian", "eva", "orthogonal", "mica")
+"""Initialisations that leave the frozen weight as it is; what they began with does not matter any more."""
 _LAYER_NUMBER = re.compile(r".*\.[^.]*\.(\d+)\.")
 
 
@@ -42,6 +46,7 @@ class PeftConfig:
     use_dora: bool = False
     lora_bias: bool = False
     bias: str = "none"
+    init_lora_weights: bool | str = True
     target_modules: list[str] | str
     exclude_modules: list[str] | str | None = None
     layers_to_transform: list[int] | int | None = None
@@ -50,6 +55,11 @@ class PeftConfig:
     modules_to_save: list[str] | None = None
     rank_pattern: dict[str, int] = field(default_factory=dict)
     alpha_pattern: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def moves_base(self) -> bool:
+        """Whether PEFT takes the initial product out of the frozen weight when it loads the adapter."""
+        return self.init_lora_weights in _MOVING_STARTS
 
     @property
     def is_ia3(self) -> bool:
@@ -103,6 +113,9 @@ def parse_peft_config(data: bytes, folder: Path) -> PeftConfig:
         faults.append(f"method {config.peft_type} is not served, expected {' or '.join(METHOD_NAMES)}")
     if config.bias not in ("none", "lora_only", "all"):
         faults.append(f"{CONFIG_FILE} has bias {config.bias!r}, expected none, lora_only or all")
+    if isinstance(config.init_lora_weights, str) and config.init_lora_weights not in (*_MOVING_STARTS, *_PLAIN_STARTS):
+        faults.append(f"{CONFIG_FILE} has init_lora_weights {config.init_lora_weights!r}: its change of the base cannot "
+                      "be found again; save it with PEFT's path_initial_model_for_weight_conversion")
     if config.peft_type == LORA and config.r < 1:
         faults.append(f"{CONFIG_FILE} has rank {config.r}, expected at least 1")
     if not config.target_modules:

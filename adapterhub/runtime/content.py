@@ -46,8 +46,10 @@ class AdapterContent:
 class AdapterReader:
     """Checks folders against one base and prepares them. Thread-safe: it keeps plans alone, which never change."""
 
-    def __init__(self, base: BaseShapes, layers: Mapping[str, SlotLayer]) -> None:
-        self._base, self._layers = base, layers
+    def __init__(self, base: BaseShapes, layers: Mapping[str, SlotLayer],
+                 outside: Mapping[str, torch.Tensor] | None = None) -> None:
+        """`outside`: the base's weights that belong to heads, by name; a product there is folded into the head."""
+        self._base, self._layers, self._outside = base, layers, outside or {}
         self._shapes = shapes_of(layers)
         self._plans: dict[object, _CopyPlan] = {}
 
@@ -62,7 +64,7 @@ class AdapterReader:
         if plan is None:
             tensors = check_folder(folder, self._base)
             self._require_layers(folder, tensors)
-            if not _is_plain(tensors):
+            if folder.config.moves_base or not _is_plain(tensors) or self._products_outside(tensors):
                 return self._read_tensors(folder, tensors)
             plan = self._plan(folder, header, tensors)
             if len(self._plans) < _MAX_STRUCTURES:
@@ -72,7 +74,9 @@ class AdapterReader:
         return plan.content(folder, len(header), self._base)
 
     def _require_layers(self, folder: AdapterFolder, tensors: AdapterTensors) -> None:
-        unknown = sorted(name for name in map(self._base.strip, tensors.modules) if name not in self._shapes)
+        folded = {*tensors.magnitude, *tensors.bias_b, *tensors.scale}
+        unknown = sorted(name for module in tensors.modules if (name := self._base.strip(module)) not in self._shapes
+                         and (f"{name}.weight" not in self._outside or module in folded))
         unknown += sorted(name for name in map(self._base.strip, tensors.bias)
                           if name not in self._layers and not name.startswith("pooler."))
         if unknown:
@@ -81,8 +85,13 @@ class AdapterReader:
 
     def _read_tensors(self, folder: AdapterFolder, tensors: AdapterTensors) -> AdapterContent:
         """Prepare what is more than A, B and a head; slower, and complete."""
-        factors, products = factors_of(tensors, folder.config, self._base.strip, self._layers)
         head = {name: torch.from_numpy(array.astype("float32")) for name, array in tensors.head.items()}
+        for module in self._products_outside(tensors):
+            a, b = (torch.from_numpy(pairs.pop(module).astype("float32")) for pairs in
+                    (tensors.delta_a, tensors.delta_b))
+            weight = self._outside[f"{self._base.strip(module)}.weight"].float()
+            head[f"{module}.weight"] = weight + folder.config.scaling_of(module) * (b @ a)
+        factors, products = factors_of(tensors, folder.config, self._base.strip, self._layers)
         head |= {f"{module}.bias": torch.from_numpy(array.astype("float32")) for module, array in tensors.bias.items()
                  if self._base.strip(module) not in self._layers}
         if not products:
@@ -97,6 +106,9 @@ class AdapterReader:
                 row[start:middle].view(shape.rank, -1)[:a.shape[0]] = a
                 row[middle:end].view(-1, shape.rank)[:, :b.shape[1]] = b
         return AdapterContent(shape=shape, write=write, factors=factors, head=head)
+
+    def _products_outside(self, tensors: AdapterTensors) -> list[str]:
+        return [module for module in tensors.delta_a if self._base.strip(module) not in self._shapes]
 
     def _plan(self, folder: AdapterFolder, header: bytes, tensors: AdapterTensors) -> "_CopyPlan":
         entries = {name: entry for name, entry in json.loads(header).items() if name != "__metadata__"}
@@ -170,15 +182,17 @@ class _CopyPlan:
         if self.is_padded:
             row.zero_()
         for copy in self.copies:
-            source = flat[copy.source:copy.source + copy.n_elements]
+            # Through float32: torch narrows and widens from it 10 times as fast as between the 16-bit types, and the
+            # scaling is rounded once, with the values.
+            source = flat[copy.source:copy.source + copy.n_elements].float()
             if copy.columns is None:
-                row[copy.into:copy.into + copy.n_elements].copy_(source)
+                into = slice(copy.into, copy.into + copy.n_elements)
+                row[into].copy_(source if self.scaling is None else source * self.scaling[into])
             else:
                 own, rank = copy.columns
                 n_outputs = copy.n_elements // own
-                row[copy.into:copy.into + n_outputs * rank].view(n_outputs, rank)[:, :own] = source.view(n_outputs, own)
-        if self.scaling is not None:
-            row.mul_(self.scaling.to(row.device))
+                scaled = source if self.scaling is None else source * self.scaling[copy.into]
+                row[copy.into:copy.into + n_outputs * rank].view(n_outputs, rank)[:, :own] = scaled.view(n_outputs, own)
 
     def _changes_something(self, row: torch.Tensor) -> bool:
         return any(bool(row[middle:end].any()) for _, middle, end in self.shape.offsets.values())

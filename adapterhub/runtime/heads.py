@@ -40,6 +40,10 @@ class Heads:
         self._device = trunk.device
         self._skeletons: dict[tuple[str, int], tuple[PreTrainedModel, _SharedTrunk]] = {}
 
+    def pooler_weights(self) -> list[tuple[str, torch.Tensor]]:
+        """Return the base's own pooler by name, float32; nothing where it has none."""
+        return list(self._pooler.named_parameters()) if self._pooler is not None else []
+
     def bind(self, task: Task, n_labels: int, head: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Return an adapter's head tensors on the base's device, by the head model's names.
 

@@ -2,8 +2,9 @@
 
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 
@@ -11,7 +12,6 @@ from adapterhub.adapter.folder import AdapterFolder
 from adapterhub.errors import NoRoom, PredictionError, RankTooLarge
 from adapterhub.runtime.content import AdapterContent, AdapterReader
 from adapterhub.runtime.eviction import GreedyDual
-from adapterhub.runtime.heads import Heads
 from adapterhub.runtime.methods import LayerFactors
 from adapterhub.runtime.slots import SlotPool, Slots
 from adapterhub.tasks.table import find_task
@@ -37,11 +37,19 @@ class LoadedAdapter:
     size_bytes: int = 0
 
 
+class HeadBinder(Protocol):
+    """Takes an adapter's own head tensors, or refuses them."""
+
+    def bind(self, task: Task, n_labels: int, head: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return the head's tensors as they are kept. Raises PredictionError where the task reads others."""
+
+
 class LoadedAdapters:
     """Adapters by content digest, never by name, within a budget of bytes. Not thread-safe."""
 
-    def __init__(self, reader: AdapterReader, slots: Slots, heads: Heads) -> None:
-        self._reader, self._slots, self._heads = reader, slots, heads
+    def __init__(self, reader: AdapterReader, slots: Slots, heads: HeadBinder,
+                 find: Callable[[str], Task] = find_task) -> None:
+        self._reader, self._slots, self._heads, self._find = reader, slots, heads, find
         self._by_digest: dict[str, LoadedAdapter] = {}
         self._worth = GreedyDual()
         self._pins: Counter[str] = Counter()
@@ -93,7 +101,7 @@ class LoadedAdapters:
         """
         started = time.perf_counter()
         content, manifest = self._reader.read(folder), folder.manifest
-        task = find_task(manifest.task)
+        task = self._find(manifest.task)
         head = self._heads.bind(task, len(manifest.labels), content.head)
         pool, slot = self._put(content, folder, in_use)
         size_bytes = (pool.slot_bytes if pool else 0) + sum(value.nbytes for value in head.values())

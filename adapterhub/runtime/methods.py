@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from peft import LoraConfig
+from peft.tuners.lora import Linear
+from torch import nn
 
 from adapterhub.adapter.contents import AdapterTensors
 from adapterhub.adapter.peft_config import PeftConfig
@@ -42,7 +45,8 @@ def factors_of(tensors: AdapterTensors, config: PeftConfig, strip: Callable[[str
         else:
             own.out_scale = _tensor(vector).flatten()
     for module, a in tensors.delta_a.items():
-        products[strip(module)] = _tensor(a), _tensor(tensors.delta_b[module]) * config.scaling_of(module)
+        product = _tensor(a), _tensor(tensors.delta_b[module]) * config.scaling_of(module)
+        products[strip(module)] = _from_start(product, layers[strip(module)], config, module)
     for module, bias in tensors.bias_b.items():
         factors.setdefault(strip(module), LayerFactors()).shift(_tensor(bias) * config.scaling_of(module))
     for module, magnitude in tensors.magnitude.items():
@@ -53,6 +57,23 @@ def factors_of(tensors: AdapterTensors, config: PeftConfig, strip: Callable[[str
         if (found := layers.get(strip(module))) is not None:
             factors.setdefault(strip(module), LayerFactors()).shift(_tensor(bias) - _bias_of(found))
     return factors, products
+
+
+def _from_start(product: tuple[torch.Tensor, torch.Tensor], layer: SlotLayer, config: PeftConfig,
+                module: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a product that starts at the whole frozen weight, of twice the rank where PEFT's starts at what is left.
+
+    Source: Meng et al. 2024 (PiSSA), arXiv 2404.02948 §3; the decomposition is PEFT's own.
+    """
+    if not config.moves_base:
+        return product
+    weight = layer.dense_weight()
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
+    linear.weight.data = weight.clone()
+    rank, alpha = config.rank_of(module), config.scaling_of(module) * config.rank_of(module)
+    start = Linear(linear, "start", LoraConfig(init_lora_weights=config.init_lora_weights), r=rank, lora_alpha=alpha)
+    a, b = start.lora_A["start"].weight.detach(), start.lora_B["start"].weight.detach()
+    return torch.cat([product[0], a]), torch.cat([product[1], -config.scaling_of(module) * b], dim=1)
 
 
 def _dora(magnitude: torch.Tensor, layer: SlotLayer, a: torch.Tensor,

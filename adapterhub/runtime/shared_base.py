@@ -45,10 +45,11 @@ class SharedBase:
         self._heads = Heads(base, self._trunk)
         self._fan_out = FanOut(self._trunk)
         self._work = BatchWork()
+        outside = {f"pooler.{name}": value.detach() for name, value in self._heads.pooler_weights()}
         layers = inject(self._trunk, adaptable_layers(self._trunk), self._work, is_packed=self.config.is_packed)
         self.slots = Slots(dtype=self.dtype, device=self.device, budget_bytes=self.config.slots_bytes,
                            max_slots=self.config.max_slots)
-        self.adapters = LoadedAdapters(AdapterReader(base.shapes, layers), self.slots, self._heads)
+        self.adapters = LoadedAdapters(AdapterReader(base.shapes, layers, outside), self.slots, self._heads)
         self.n_passes = 0
 
     def compute(self, rows: Sequence[tuple[LoadedAdapter, Example]]) -> list[list[torch.Tensor]]:
