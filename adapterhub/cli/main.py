@@ -6,8 +6,9 @@ from adapterhub.cli.demo import demo
 from adapterhub.cli.doctor import doctor
 from adapterhub.cli.gates import gate
 from adapterhub.cli.predict import predict
-from adapterhub.cli.registry import history, list_adapters, promote, publish, pull, rollback, search, show, verify
+from adapterhub.cli.registry import history, list_adapters, promote, publish, pull, rollback, show, verify
 from adapterhub.cli.registry_admin import at, backup, copy_adapters, policy, restore, sweep, watch, yank
+from adapterhub.cli.search import fits, search
 from adapterhub.cli.train import evaluate, train
 
 
@@ -18,5 +19,6 @@ def main() -> None:
 
 
 for command in (train, evaluate, publish, list_adapters, search, show, pull, verify, promote, rollback, history,
-                predict, demo, doctor, gate, at, yank, sweep, copy_adapters, backup, restore, watch, policy):
+                predict, demo, doctor, gate, at, yank, sweep, copy_adapters, backup, restore, watch, policy,
+                fits):
     main.add_command(command)

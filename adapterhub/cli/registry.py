@@ -1,4 +1,4 @@
-"""Commands on a registry: publish, list, search, show, pull, verify, promote, rollback, history."""
+"""Commands on a registry: publish, list, show, pull, verify, promote, rollback, history."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,24 +53,7 @@ def list_adapters(place: str | None, as_json: bool) -> None:
     from adapterhub.cli.places import open_places
 
     registries, _ = open_places(place)
-    _print_listings(registries.list(), registries.where, as_json)
-
-
-@click.command(epilog="Example: adapterhub search bank --task text-classification")
-@click.argument("text", default="")
-@click.option("--task", help="Only this task.")
-@click.option("--base", help="A base's id, or the beginning of its fingerprint.")
-@click.option("--label", help="Only adapters with this label.")
-@registry_option
-@json_option
-@guarded
-def search(text: str, task: str | None, base: str | None, label: str | None, place: str | None, as_json: bool) -> None:
-    """Find adapters by words in their name, task, labels, data or card."""
-    from adapterhub.cli.places import open_places
-    from adapterhub.registry import Query
-
-    registries, _ = open_places(place)
-    _print_listings(registries.search(Query(text=text, task=task, base=base, label=label)), registries.where, as_json)
+    print_listings(registries.list(), registries.where, as_json)
 
 
 @click.command(epilog="Example: adapterhub show support/banking77")
@@ -195,7 +178,8 @@ def history(reference: str, place: str | None, as_json: bool) -> None:
     _print_moves(registries.history(reference), as_json)
 
 
-def _print_listings(listings: "Sequence[Listing]", where: str, as_json: bool) -> None:
+def print_listings(listings: "Sequence[Listing]", where: str, as_json: bool) -> None:
+    """Print adapters as a table, or as one list of JSON."""
     if as_json:
         print_json([_listing_facts(listing) for listing in listings])
         return

@@ -1,5 +1,6 @@
 """Commands that keep a registry in order: at, yank, sweep, copy, backup, restore, watch, policy."""
 
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -144,7 +145,7 @@ def watch(names: tuple[str, ...], interval_s: float, place: str | None) -> None:
         print_json({"alias": f"{move.path}@{move.alias}", "number": move.number, "version": move.version,
                     "digest": move.digest, "action": move.action, "at": move.at, "by": move.by,
                     "is_forced": move.is_forced})
-        click.get_text_stream("stdout").flush()
+        sys.stdout.flush()
 
 
 @click.command(epilog="Example: adapterhub policy --quota support=500000000")

@@ -39,6 +39,11 @@ class Registries:
         self._all = (own, *others)
 
     @property
+    def members(self) -> tuple[Registry, ...]:
+        """The registries, in order."""
+        return self._all
+
+    @property
     def where(self) -> str:
         """The places, in order."""
         return " and ".join(registry.where for registry in self._all)

@@ -12,7 +12,7 @@ from adapterhub.adapter.manifest import MANIFEST_FILE, Manifest, Metric, parse_m
 from adapterhub.errors import InvalidFolder, StorageError
 from adapterhub.files import sha256_of_bytes
 from adapterhub.registry import layout
-from adapterhub.registry.aliases import alias_names, current_move
+from adapterhub.registry.aliases import AliasMove, alias_names, current_move
 from adapterhub.registry.resolve import Version, latest, paths
 from adapterhub.registry.stores import Store
 
@@ -28,8 +28,13 @@ class Listing:
     """`namespace/name`."""
     version: Version
     manifest: Manifest
-    aliases: dict[str, int]
-    """Alias -> the version it points to."""
+    moves: tuple[AliasMove, ...] = ()
+    """The move that holds, of each alias."""
+
+    @property
+    def aliases(self) -> dict[str, int]:
+        """Alias -> the version it points to."""
+        return {move.alias: move.version for move in self.moves}
 
     @property
     def main_metric(self) -> Metric | None:
@@ -58,7 +63,7 @@ def list_adapters(store: Store) -> Listings:
 
     A damaged one is left out and logged, so that it does not hide the others; `verify` says what it has.
     """
-    found = (_listing(store, path) for path in paths(store))
+    found = (read_listing(store, path) for path in paths(store))
     return [listing for listing in found if listing]
 
 
@@ -70,11 +75,16 @@ def search(store: Store, query: Query) -> Listings:
 
 def aliases(store: Store, path: str) -> dict[str, int]:
     """Return each alias of an adapter with the version it points to."""
-    moves = ((name, current_move(store, path, name)) for name in alias_names(store, path))
-    return {name: move.version for name, move in moves if move}
+    return {move.alias: move.version for move in holding_moves(store, path)}
 
 
-def _listing(store: Store, path: str) -> Listing | None:
+def holding_moves(store: Store, path: str) -> tuple[AliasMove, ...]:
+    """Return the move that holds of each alias of an adapter, sorted by alias."""
+    return tuple(move for name in alias_names(store, path) if (move := current_move(store, path, name)))
+
+
+def read_listing(store: Store, path: str) -> Listing | None:
+    """Return an adapter by its latest version; None where it has none, or is damaged, which is logged."""
     try:
         version = latest(store, path)
         if version is None:
@@ -83,7 +93,7 @@ def _listing(store: Store, path: str) -> Listing | None:
         if sha256_of_bytes(data) != version.digest:
             raise InvalidFolder(version.reference, [f"the digest of {MANIFEST_FILE} does not match"])
         return Listing(path=path, version=version, manifest=parse_manifest(data, version.reference),
-                       aliases=aliases(store, path))
+                       moves=holding_moves(store, path))
     except (InvalidFolder, StorageError) as error:
         _log.warning("%s in %s is left out: %s", path, store.place, error)
         return None

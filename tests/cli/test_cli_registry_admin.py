@@ -106,3 +106,25 @@ def test_gate_measures_with_the_runtime_and_refuses_with_figures(cli: Cli, tiny_
     assert cli("promote", "a/b@2", "production", "--force", "--json").json[0]["is_forced"]
     cli("gate", "remove", "a/b", "--alias", "production")
     assert cli("gate", "show", "a/b", "--json").json == []
+
+
+def test_search_filters_sorts_and_pages(published: Cli) -> None:
+    def found(*arguments: object) -> list[str]:
+        return [line["reference"] for line in published("search", *arguments, "--json").json]
+
+    assert found() == ["news/topics@1", "support/intents@2"]
+    assert found("intent", "--max-rank", 2, "--metric", "accuracy=0.7") == ["support/intents@2"]
+    assert found("--metric", "accuracy=0.9") == found("--idle-days", 1) == found("--alias", "production") == []
+    assert found("--label", "sport", "--label", "rest") == ["news/topics@1"]
+    assert found("--not-revision", "embedded=abc") == ["news/topics@1", "support/intents@2"]
+    assert found("--limit", 1, "--page", 2) == ["support/intents@2"]
+    assert "2 in all; this is page 2" in published("search", "--limit", 1, "--page", 2).out
+    assert published("search", "--metric", "accuracy").exit_code == 2
+    assert "Unknown order 'nme'" in published("search", "--sort", "nme").refusal()
+
+
+def test_fits_lists_what_a_server_has_room_for(published: Cli) -> None:
+    def fitting(slots: int, rank: int, size: int) -> int:
+        return len(published("fits", "--slots", slots, "--max-rank", rank, "--bytes", size, "--json").json)
+
+    assert [fitting(9, 8, 10**9), fitting(1, 8, 10**9), fitting(9, 1, 10**9), fitting(9, 8, 10)] == [2, 1, 0, 0]
