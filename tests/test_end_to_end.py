@@ -12,6 +12,7 @@ from adapterhub import Registry, Runtime, Settings
 from adapterhub.adapter.folder import FOLDER_FILES, read_folder
 from adapterhub.demo.stream import RequestStream
 from adapterhub.errors import InvalidFolder
+from adapterhub.runtime.config import RuntimeConfig
 from adapterhub.runtime.measure import evaluate_adapter, verify_probe
 
 TOLERANCE = 1e-5
@@ -50,7 +51,8 @@ def test_published_adapters_answer_a_mixed_batch_as_stock_peft_does(registry: Re
     labels = read_folder(pulled).manifest.labels
     rows: list[tuple[str | None, Any]] = [("t/entities", WORDS)]
     rows += [("t/intents@production", text) for text in TEXTS]
-    answers = Runtime(str(tiny_base_folder), registry, settings=tiny_settings).predict(rows)
+    runtime = Runtime(str(tiny_base_folder), registry, settings=tiny_settings, config=RuntimeConfig(dtype="float32"))
+    answers = runtime.predict(rows)
     assert [answer.version for answer in answers] == ["t/entities@1"] + ["t/intents@1"] * len(TEXTS)
     assert answers[1].digest == read_folder(versions["first"]).digest
     for text, answer in zip(TEXTS, answers[1:], strict=True):

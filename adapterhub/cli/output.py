@@ -54,13 +54,16 @@ def print_json(value: Any) -> None:
 
 
 def print_table(title: str, header: Sequence[str], lines: Sequence[Sequence[object]]) -> None:
-    """Print a table."""
+    """Print a table, its first column never cut; only the title where there is no line."""
+    if not lines:
+        click.echo(f"{title}.")
+        return
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=Text(title), title_justify="left")
-    for name in header:
-        table.add_column(name)
+    for number, name in enumerate(header):
+        table.add_column(name, no_wrap=number == 0, overflow="ignore" if number == 0 else "fold")
     for line in lines:
         table.add_row(*(Text(str(cell)) for cell in line))  # as text: brackets in a value are no markup
     output_console().print(table)

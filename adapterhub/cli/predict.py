@@ -55,7 +55,7 @@ def predict(adapter: str | None, texts: tuple[str, ...], path: str | None, trunc
         from adapterhub.runtime.engine import Runtime
 
         runtime = Runtime(base, registries, settings=settings)
-    check_rows(runtime, rows)
+        check_rows(runtime, rows, truncate=truncate)
     with progress_bar("answering", len(rows)) as progress:
         for start in range(0, len(rows), ROWS_PER_CALL):
             part = rows[start:start + ROWS_PER_CALL]
@@ -92,21 +92,26 @@ def read_request_rows(path: str, adapter: str | None) -> list[RequestRow]:
     return rows
 
 
-def check_rows(runtime: "Runtime", rows: list[RequestRow]) -> None:
-    """Load every adapter and parse every row, so that a fault is told before the first answer.
+def check_rows(runtime: "Runtime", rows: list[RequestRow], *, truncate: bool) -> None:
+    """Load every adapter and encode every row, so that a fault is told before the first answer.
 
     Raises PredictionError with the row's place; what `Runtime.load` raises.
     """
     from adapterhub.errors import AdapterHubError, PredictionError
     from adapterhub.tasks.table import find_task
 
+    base = runtime.base
     tasks = {reference: find_task(runtime.registry.read(runtime.load(reference)).manifest.task)
              for reference in dict.fromkeys(row.adapter for row in rows)}
     for row in rows:
+        task = tasks[row.adapter]
         try:
-            tasks[row.adapter].parse_row(row.row)
+            example = task.encode([task.parse_row(row.row)], base.tokenizer, [], base.max_length)[0]
         except AdapterHubError as error:
             raise PredictionError(f"{row.place}: {error.message}", hint=error.hint) from error
+        if example.is_truncated and not truncate:
+            raise PredictionError(f"{row.place} is longer than the {base.max_length} tokens that the base reads.",
+                                  hint="Shorten it, or give --truncate.")
 
 
 def _read_text(path: str, name: str) -> str:

@@ -205,6 +205,7 @@ COMMANDS: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "publish of version 0": (("publish", "FIRST", "support/intents", "--version", 0), ("version is 0",)),
     "publish under a bad alias": (("publish", "FIRST", "a/b", "--alias", "1st"), ("'1st' cannot be an alias",)),
     "a registry that is a file": (("list", "--registry", "FILE"), ("is a file, not the folder of a registry",)),
+    "a registry without a name": (("list", "--registry", ""), ("--registry is empty",)),
     "a registry of unknown kind": (("list", "--registry", "ftp://x"), ("Unknown registry address 'ftp'",)),
     "predict of an unknown adapter": (("predict", "support/intent", "a text"), (NEAR,)),
     "predict of rows of an unknown adapter": (("predict", "--file", "UNKNOWN"), (NEAR,)),
@@ -277,6 +278,16 @@ def test_row_that_its_task_cannot_read_is_told_by_its_line_before_any_answer(cli
     assert "r.jsonl line 3" in sentence
     assert "no text" in sentence
     assert "text 2" in cli("predict", "t/intents", "my card", " ", "--base", tiny_base_folder).refusal()
+
+
+def test_text_longer_than_the_base_reads_is_refused_unless_it_may_be_cut(cli: Cli, tiny_base_folder: Path,
+                                                                         tiny_adapters: dict[str, Path]) -> None:
+    cli("publish", tiny_adapters["intents3"], "t/intents")
+    given = ("predict", "t/intents", "my card", "card " * 100, "--base", tiny_base_folder)
+    sentence = cli(*given).refusal()
+    assert "text 2 is longer than the 64 tokens" in sentence
+    assert "--truncate" in sentence
+    assert len(cli(*given, "--truncate").lines) == 2
 
 
 def test_label_that_the_adapter_does_not_know_is_refused(cli: Cli, tiny_base_folder: Path,
