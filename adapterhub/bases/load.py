@@ -11,6 +11,8 @@ from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
     AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
@@ -66,6 +68,24 @@ class Base:
         """Load the base under a fresh head of `n_labels` outputs; seeding is the caller's."""
         config = AutoConfig.from_pretrained(self.source.folder, num_labels=n_labels)
         return self._load(auto_class, config)
+
+    def load_with_lm_head(self, *, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+        """Load the base with its own language-model head: frozen, in evaluation mode.
+
+        Raises BaseNotFound where the base has no such head.
+        """
+        auto_class: Any = AutoModelForSeq2SeqLM if self.config.is_encoder_decoder else AutoModelForCausalLM
+        with _quiet_transformers():
+            try:
+                model, found = auto_class.from_pretrained(self.source.folder, config=self.config, dtype=dtype,
+                                                          local_files_only=True, output_loading_info=True)
+            except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+                raise BaseNotFound(f"{self.source.id} cannot be loaded as a language model: {_reason(error)}.",
+                                   hint="Generation needs a causal or an encoder-decoder language model.") from error
+        if missing := sorted(found["missing_keys"]):
+            raise BaseNotFound(f"{self.source.id} has no language-model head: {missing[0]} is not in its weights.",
+                               hint="Generation needs a causal or an encoder-decoder language model.")
+        return self._frozen(model)
 
     def _load(self, auto_class: Any, config: PretrainedConfig, *,
               dtype: torch.dtype = torch.float32) -> PreTrainedModel:

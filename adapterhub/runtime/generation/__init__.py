@@ -1,0 +1,1 @@
+"""Generation: rows that each write with their own adapter, join and leave at every step. It trains nothing."""

@@ -1,0 +1,54 @@
+"""From what a caller asks to a row that can wait: its tokens, its sampler, its stop conditions, all checked."""
+
+from typing import Any
+
+from adapterhub.errors import PredictionError
+from adapterhub.registry import Version
+from adapterhub.runtime.generation.key_values import Need
+from adapterhub.runtime.generation.language_model import SlotLanguageModel
+from adapterhub.runtime.generation.row import WritingRow
+from adapterhub.runtime.generation.sampler import sampler_of
+from adapterhub.runtime.generation.settings import GenerationSettings
+from adapterhub.runtime.generation.text import TextPieces
+
+
+class RequestReader:
+    """Reads requests for one model and one budget. Thread-safe: it keeps nothing."""
+
+    def __init__(self, model: SlotLanguageModel, cache_bytes: int) -> None:
+        self._model, self._base, self._cache_bytes = model, model.base, cache_bytes
+        eos = model.model.generation_config.eos_token_id if model.model.generation_config else None
+        self._eos = frozenset(eos if isinstance(eos, list) else [] if eos is None else [eos])
+
+    def row(self, reference: str | None, version: Version | None, prompt: Any, settings: GenerationSettings,
+            *, now: float) -> WritingRow:
+        """Return a row that waits. Raises PredictionError where the prompt cannot be read or can never fit."""
+        task, tokenizer = self._model.task, self._base.tokenizer
+        tokens = task.encode_prompt(task.parse_row(prompt), tokenizer)
+        start = self._model.start_tokens or tokens
+        need = self._need(tokens, settings)
+        self._require_fit(tokens, settings, need)
+        sampler = sampler_of(self._model.model, settings, start, tokens if self._model.start_tokens else [])
+        eos = self._eos if settings.stops_at_eos else frozenset()
+        return WritingRow(reference=reference, version=version, prompt=tokens, start=start, settings=settings,
+                          sampler=sampler, text=TextPieces(tokenizer, settings.stop_strings),
+                          stop_tokens=eos | frozenset(settings.stop_token_ids), need=need, enqueued_at=now)
+
+    def _need(self, tokens: list[int], settings: GenerationSettings) -> Need:
+        # The last new token is never read, so it keeps no key and value.
+        if self._model.start_tokens:
+            return Need(len(self._model.start_tokens) + settings.max_new_tokens - 1, len(tokens))
+        return Need(len(tokens) + settings.max_new_tokens - 1)
+
+    def _require_fit(self, tokens: list[int], settings: GenerationSettings, need: Need) -> None:
+        limit, is_causal = self._base.max_length, not self._model.start_tokens
+        if len(tokens) + (settings.max_new_tokens if is_causal else 0) > limit:
+            told = f"The prompt has {len(tokens)} tokens"
+            told += f" and {settings.max_new_tokens} are to come" if is_causal else ""
+            raise PredictionError(f"{told}, the base takes {limit}.",
+                                  hint="Shorten the prompt" + (" or ask for fewer tokens." if is_causal else "."))
+        size_bytes = self._model.token_bytes.of([need])
+        if size_bytes > self._cache_bytes:
+            raise PredictionError(f"The row needs {size_bytes:,} bytes of keys and values, the cache has "
+                                  f"{self._cache_bytes:,}.", hint=f"Give the generator cache_bytes of {size_bytes}, "
+                                  "shorten the prompt or ask for fewer tokens.")
