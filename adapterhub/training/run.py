@@ -100,6 +100,7 @@ def _encode(config: TrainConfig, task: Task, base: Base, splits: Splits, labels:
     if config.max_length > base.max_length:
         raise DataError(f"max_length is {config.max_length}, the base reads at most {base.max_length} tokens.",
                         hint=f"Give --max-length {base.max_length}.")
+
     def encode(rows: list[dict[str, object]]) -> list[Example]:
         return task.encode(rows, base.tokenizer, labels, config.max_length)
 
