@@ -113,8 +113,9 @@ def parse_peft_config(data: bytes, folder: Path) -> PeftConfig:
         faults.append(f"method {config.peft_type} is not served, expected {' or '.join(METHOD_NAMES)}")
     if config.bias not in ("none", "lora_only", "all"):
         faults.append(f"{CONFIG_FILE} has bias {config.bias!r}, expected none, lora_only or all")
-    if isinstance(config.init_lora_weights, str) and config.init_lora_weights not in (*_MOVING_STARTS, *_PLAIN_STARTS):
-        faults.append(f"{CONFIG_FILE} has init_lora_weights {config.init_lora_weights!r}: its change of the base cannot "
+    start = config.init_lora_weights
+    if isinstance(start, str) and start not in (*_MOVING_STARTS, *_PLAIN_STARTS):
+        faults.append(f"{CONFIG_FILE} has init_lora_weights {start!r}: its change of the base cannot "
                       "be found again; save it with PEFT's path_initial_model_for_weight_conversion")
     if config.peft_type == LORA and config.r < 1:
         faults.append(f"{CONFIG_FILE} has rank {config.r}, expected at least 1")

@@ -21,6 +21,9 @@ from adapterhub.runtime.slots import SlotShape
 
 _TYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
 _MAX_STRUCTURES = 256
+_PIECE = 32_000
+"""Elements of one step: torch divides larger ones over its threads. Waking those takes longer than the step, and
+where other programs want the processor too, a whole turn of the system's scheduler each time."""
 Head = dict[str, torch.Tensor]
 
 
@@ -166,15 +169,16 @@ class _CopyPlan:
         """Bind the plan to one file's bytes. Raises InvalidFolder where the head holds no numbers."""
         data = bytearray(memoryview(folder.files[WEIGHTS_FILE])[8 + header_bytes:])  # torch wants bytes it may write
         flat = torch.frombuffer(data, dtype=self.dtype)
-        head = {name: flat[start:start + _count(shape)].view(shape).float() for name, start, shape in self.head}
-        for name, values in head.items():
-            if not bool(torch.isfinite(values.sum())) or (name.endswith(".weight") and not bool(values.any())):
+        head = {name: torch.empty(shape) for name, _, shape in self.head}
+        for name, start, shape in self.head:
+            values = head[name].view(-1)
+            _copy_(values, flat[start:start + _count(shape)], None)
+            if not _is_finite(values) or (name.endswith(".weight") and not _has_value(values)):
                 _refuse(folder, base)
 
         def write(row: torch.Tensor) -> None:
             self._fill(row, flat)
-            # One sum finds NaN and infinity; what it suspects is looked at value by value.
-            if not bool(torch.isfinite(row.sum())) or not self._changes_something(row):
+            if not _is_finite(row) or not self._changes_something(row):
                 _refuse(folder, base)
         return AdapterContent(shape=self.shape, write=write, factors={}, head=head)
 
@@ -182,20 +186,45 @@ class _CopyPlan:
         if self.is_padded:
             row.zero_()
         for copy in self.copies:
-            # Through float32: torch narrows and widens from it 10 times as fast as between the 16-bit types, and the
-            # scaling is rounded once, with the values.
-            source = flat[copy.source:copy.source + copy.n_elements].float()
+            source = flat[copy.source:copy.source + copy.n_elements]
             if copy.columns is None:
                 into = slice(copy.into, copy.into + copy.n_elements)
-                row[into].copy_(source if self.scaling is None else source * self.scaling[into])
+                _copy_(row[into], source, None if self.scaling is None else self.scaling[into])
             else:
                 own, rank = copy.columns
                 n_outputs = copy.n_elements // own
-                scaled = source if self.scaling is None else source * self.scaling[copy.into]
+                scaled = source.float() if self.scaling is None else source.float() * self.scaling[copy.into]
                 row[copy.into:copy.into + n_outputs * rank].view(n_outputs, rank)[:, :own] = scaled.view(n_outputs, own)
 
     def _changes_something(self, row: torch.Tensor) -> bool:
-        return any(bool(row[middle:end].any()) for _, middle, end in self.shape.offsets.values())
+        return any(_has_value(row[middle:end]) for _, middle, end in self.shape.offsets.values())
+
+
+def _copy_(into: torch.Tensor, source: torch.Tensor, scaling: torch.Tensor | None) -> None:
+    """Write source [N], times the scaling [N] where there is one, into a tensor [N] of any type and device.
+
+    By way of float32: torch converts to and from it 10 times as fast as between the 16-bit types, and what is scaled
+    is rounded once.
+    """
+    for start in range(0, source.numel(), step := _step(into)):
+        piece = slice(start, start + step)
+        wide = source[piece].float()
+        into[piece].copy_(wide if scaling is None else wide * scaling[piece])
+
+
+def _is_finite(values: torch.Tensor) -> bool:
+    """Say whether the sum of values [N] is a number: a NaN or an infinity makes it none, as an overflow may."""
+    sums = [piece.sum(dtype=torch.float32) for piece in values.split(_step(values))]
+    return bool(torch.isfinite(sums[0] if len(sums) == 1 else torch.stack(sums).sum()))
+
+
+def _has_value(values: torch.Tensor) -> bool:
+    """Say whether any of values [N] is not zero."""
+    return any(bool(piece.any()) for piece in values.split(_step(values)))
+
+
+def _step(values: torch.Tensor) -> int:
+    return _PIECE if values.device.type == "cpu" else max(1, values.numel())
 
 
 def _merged(copies: list[_Copy]) -> tuple[_Copy, ...]:

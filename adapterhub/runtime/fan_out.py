@@ -4,6 +4,7 @@ The architecture's own code runs as it is; at the first adapted layer, and at ea
 for each text is repeated so that it has one for each row.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -16,15 +17,21 @@ class FanOut:
     def __init__(self, trunk: nn.Module) -> None:
         self.n_layers = 0
         self._text_of_row: torch.Tensor | None = None  # [B]
-        self._n_texts = self._first = 0
+        self._first = 0
+        self._learned_rows = 0
+        self._is_row_wise: dict[tuple[int, str], bool] = {}
         for name, module in trunk.named_modules():
             if _is_repeated(name) and layer_number(name) == self.n_layers:
                 module.register_forward_pre_hook(self._hook(self.n_layers), with_kwargs=True)
                 self.n_layers += 1
 
-    def start(self, text_of_row: torch.Tensor, n_texts: int, first_layer: int) -> None:
+    def learn(self, n_rows: int) -> None:
+        """Take from the next pass, of `n_rows`, which of the layers' arguments have a row for each row; 0 ends it."""
+        self._learned_rows = n_rows
+
+    def start(self, text_of_row: torch.Tensor, first_layer: int) -> None:
         """Let layers from `first_layer` on see a row for each entry of `text_of_row` [B]."""
-        self._text_of_row, self._n_texts, self._first = text_of_row, n_texts, first_layer
+        self._text_of_row, self._first = text_of_row, first_layer
 
     def stop(self) -> None:
         """Let every pass go through as it is."""
@@ -32,17 +39,36 @@ class FanOut:
 
     def _hook(self, number: int) -> Any:
         def repeat(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if self._learned_rows:
+                for place, value in _places(args, kwargs):
+                    self._is_row_wise[number, place] = value.ndim > 0 and value.shape[0] == self._learned_rows
             if self._text_of_row is None or number < self._first:
                 return None
-            return tuple(map(self._repeat, args)), {name: self._repeat(value) for name, value in kwargs.items()}
+            return (tuple(self._repeat(number, str(i), value) for i, value in enumerate(args)),
+                    {name: self._repeat(number, name, value) for name, value in kwargs.items()})
         return repeat
 
-    def _repeat(self, value: Any) -> Any:
+    def _repeat(self, number: int, place: str, value: Any) -> Any:
+        """Repeat what has a row for each text; the hidden states have a row for each row once they were repeated."""
         if isinstance(value, tuple):
-            return tuple(map(self._repeat, value))
-        if isinstance(value, torch.Tensor) and value.ndim > 0 and value.shape[0] == self._n_texts:
-            return value.index_select(0, self._text_of_row)  # type: ignore[arg-type]  # the hook looked
-        return value
+            return tuple(self._repeat(number, f"{place}.{i}", item) for i, item in enumerate(value))
+        rows = self._text_of_row
+        assert rows is not None, "the hook looked"
+        if not isinstance(value, torch.Tensor) or not self._is_row_wise.get((number, place)):
+            return value
+        is_repeated = value.shape[0] == rows.shape[0]
+        return value if is_repeated else value.index_select(0, rows)
+
+
+def _places(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield every tensor among a layer's arguments, with a name for its place."""
+    pending: list[tuple[str, Any]] = [*((str(i), value) for i, value in enumerate(args)), *kwargs.items()]
+    while pending:
+        place, value = pending.pop()
+        if isinstance(value, tuple):
+            pending += [(f"{place}.{i}", item) for i, item in enumerate(value)]
+        elif isinstance(value, torch.Tensor):
+            yield place, value
 
 
 def layer_number(layer: str) -> int | None:

@@ -22,6 +22,9 @@ from adapterhub.runtime.slots import Slots
 from adapterhub.tasks.batch import collate
 from adapterhub.tasks.task import Example, TokenSequence
 
+_LEARNED_ROWS, _LEARNED_TOKENS = 3, 7
+"""Of the pass that shows how the base calls its layers; unequal, so that they cannot be taken for one another."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
@@ -51,6 +54,7 @@ class SharedBase:
                            max_slots=self.config.max_slots)
         self.adapters = LoadedAdapters(AdapterReader(base.shapes, layers, outside), self.slots, self._heads)
         self.n_passes = 0
+        self._solo_layers = self._learn_layers()
 
     def compute(self, rows: Sequence[tuple[LoadedAdapter, Example]]) -> list[list[torch.Tensor]]:
         """Return each row's outputs, float32 on the processor, one tensor per sequence, cut to its own length."""
@@ -58,14 +62,41 @@ class SharedBase:
                   for i, (adapter, example) in enumerate(rows) for k, sequence in enumerate(example.sequences)]
         outputs: list[dict[int, torch.Tensor]] = [{} for _ in rows]
         with torch.inference_mode():
-            for batch in _passes(placed, self.config.tokens_per_pass):
-                self._run_pass(batch, outputs)
+            for group in self._groups(placed):
+                for batch in _passes(group, self.config.tokens_per_pass):
+                    self._run_pass(batch, outputs)
         return [[output[k] for k in sorted(output)] for output in outputs]
+
+    def _learn_layers(self) -> frozenset[str]:
+        """Run one small pass, and return the layers that are not called with a row for each row.
+
+        DeBERTa projects its relative positions by the same layers as its tokens: rows of several adapters cannot
+        share such a call.
+        """
+        # Of unequal lengths, so that a mask is passed on.
+        lengths = [_LEARNED_TOKENS - i for i in range(_LEARNED_ROWS)]
+        inputs = self._inputs([TokenSequence(input_ids=[length] * length, token_type_ids=[0] * length)
+                               for length in lengths])
+        self._work.seen = seen = {}
+        self._fan_out.learn(_LEARNED_ROWS)
+        with torch.inference_mode():
+            self._trunk(**inputs)
+        self._fan_out.learn(0)
+        self._work.seen = None
+        return frozenset(layer for layer, rows in seen.items() if rows != {_LEARNED_ROWS})
+
+    def _groups(self, placed: list[_Placed]) -> list[list[_Placed]]:
+        """Return the rows that may share passes: adapters of layers that rows cannot share run alone."""
+        groups: dict[str, list[_Placed]] = defaultdict(list)
+        for place in placed:
+            is_solo = bool(place.adapter.layers & self._solo_layers)
+            groups[place.adapter.digest if is_solo else ""].append(place)
+        return list(groups.values())
 
     def _run_pass(self, batch: list[_Placed], outputs: list[dict[int, torch.Tensor]]) -> None:
         order = order_of([place.adapter for place in batch])
         batch = [batch[i] for i in order]
-        inputs = self._collate(batch)
+        inputs = self._inputs([place.sequence for place in batch])
         hidden = self._run_trunk(batch, inputs)
         self.n_passes += 1
         members: dict[str, list[int]] = defaultdict(list)
@@ -74,8 +105,8 @@ class SharedBase:
         for indices in members.values():
             self._run_head(batch, indices, hidden, inputs, outputs)
 
-    def _collate(self, batch: list[_Placed]) -> dict[str, torch.Tensor]:
-        inputs = collate([place.sequence for place in batch], int(self.base.tokenizer.pad_token_id or 0))
+    def _inputs(self, sequences: list[TokenSequence]) -> dict[str, torch.Tensor]:
+        inputs = collate(sequences, int(self.base.tokenizer.pad_token_id or 0))
         if getattr(self.base.config, "type_vocab_size", 0) < 1:
             del inputs["token_type_ids"]
         return {name: value.to(self.device, non_blocking=True) for name, value in inputs.items()}
@@ -88,7 +119,8 @@ class SharedBase:
                        for place in batch]
         first_layer = min((number if (number := layer_number(layer)) is not None else -1 for layer in work),
                           default=self._fan_out.n_layers)
-        if len(texts) < len(batch) and first_layer >= 0 and self._fan_out.n_layers:
+        is_solo = not self._solo_layers.isdisjoint(work)
+        if len(texts) < len(batch) and first_layer >= 0 and self._fan_out.n_layers and not is_solo:
             return self._run_fanned_out(text_of_row, len(texts), first_layer, work, inputs)
         self._work.of_layer = work
         try:
@@ -104,7 +136,7 @@ class SharedBase:
         rows = torch.tensor(text_of_row, device=self.device)
         texts = torch.tensor(first_row, device=self.device)
         self._work.of_layer = work
-        self._fan_out.start(rows, n_texts, first_layer)
+        self._fan_out.start(rows, first_layer)
         try:
             hidden: torch.Tensor = self._trunk(**{name: value[texts] for name, value in inputs.items()}
                                                ).last_hidden_state

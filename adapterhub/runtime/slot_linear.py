@@ -49,6 +49,8 @@ class BatchWork:
     """What the layers add in the pass at hand; set before it, cleared after it. A layer without work costs nothing."""
 
     of_layer: Mapping[str, LayerWork] = field(default_factory=dict)
+    seen: dict[str, set[int]] | None = None
+    """While it is a table, every layer enters with how many rows it was called."""
 
 
 class SlotLayer(nn.Module):
@@ -72,6 +74,8 @@ class SlotLayer(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the frozen layer's output plus each row's own change. x [B, T, I] -> [B, T, O]."""
+        if self.work.seen is not None:
+            self.work.seen.setdefault(self.name, set()).add(x.shape[0])
         work = self.work.of_layer.get(self.name)
         if work is None:
             return self._frozen(x)
