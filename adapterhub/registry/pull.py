@@ -1,6 +1,6 @@
 """Reading a version's bytes with every digest compared: for the runtime, into a folder, or only to verify."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adapterhub.adapter.check import BaseShapes, check_folder
@@ -55,7 +55,7 @@ def pull(store: Store, version: Version, folder: Path) -> AdapterFolder:
             (unfinished / name).write_bytes(data)
         if read_folder(unfinished).digest != version.digest:
             raise _changed(version, f"the copy in {folder} differs from it")
-    return read_folder(folder)
+    return replace(content, path=folder)
 
 
 def verify(store: Store, version: Version, base: BaseShapes | None = None) -> Verification:
