@@ -5,6 +5,7 @@ A layer with factors computes: (W (in_scale * x) + bias) * out_scale + out_shift
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,9 +71,14 @@ def _from_start(product: tuple[torch.Tensor, torch.Tensor], layer: SlotLayer, co
     weight = layer.dense_weight()
     linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
     linear.weight.data = weight.clone()
-    rank, alpha = config.rank_of(module), config.scaling_of(module) * config.rank_of(module)
-    start = Linear(linear, "start", LoraConfig(init_lora_weights=config.init_lora_weights), r=rank, lora_alpha=alpha)
-    a, b = start.lora_A["start"].weight.detach(), start.lora_B["start"].weight.detach()
+    rank = config.rank_of(module)
+    how: Any = config.init_lora_weights  # checked when it was parsed
+    alpha: Any = config.scaling_of(module) * rank  # PEFT computes with floats
+    start = Linear(linear, "start", LoraConfig(init_lora_weights=how), r=rank, lora_alpha=alpha)
+    shrink, expand = start.lora_A["start"], start.lora_B["start"]
+    assert isinstance(shrink, nn.Linear), "a linear layer's product is two of them"
+    assert isinstance(expand, nn.Linear), "a linear layer's product is two of them"
+    a, b = shrink.weight.detach(), expand.weight.detach()
     return torch.cat([product[0], a]), torch.cat([product[1], -config.scaling_of(module) * b], dim=1)
 
 

@@ -77,7 +77,8 @@ class SharedBase:
         lengths = [_LEARNED_TOKENS - i for i in range(_LEARNED_ROWS)]
         inputs = self._inputs([TokenSequence(input_ids=[length] * length, token_type_ids=[0] * length)
                                for length in lengths])
-        self._work.seen = seen = {}
+        seen: dict[str, set[int]] = {}
+        self._work.seen = seen
         self._fan_out.learn(_LEARNED_ROWS)
         with torch.inference_mode():
             self._trunk(**inputs)
