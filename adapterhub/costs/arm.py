@@ -32,9 +32,9 @@ def main() -> None:
     warnings.simplefilter("ignore")
     say = _own_channel()
     given = json.loads(sys.stdin.readline())
-    config = TrainConfig(**{**given, "data": str(given["data"]), "output": Path(given["output"])})
     before = psutil.Process().memory_info().rss
     try:
+        config = TrainConfig(**{**given, "output": Path(given["output"])})
         result = run_training(config, Settings.from_environment(), lambda _, total: _in_turns(say, total))
     except AdapterHubError as error:
         say({"fault": str(error)})

@@ -69,7 +69,7 @@ class Screen:
         self.table(f"Adapter against full fine-tuning: same rows, {adapter.epochs} epochs of "
                    f"{adapter.n_steps // adapter.epochs} steps each, one seed, fresh processes, step by step in turn",
                    ("", "adapter", "full", "full / adapter"), [
-                       ("learning rate (the method's default)", adapter.learning_rate, full.learning_rate, ""),
+                       ("learning rate", adapter.learning_rate, full.learning_rate, ""),
                        ("trained parameters", f"{adapter.trained_parameters:,}", f"{full.trained_parameters:,}",
                         _ratio(full.trained_parameters, adapter.trained_parameters)),
                        ("bytes on disk", f"{adapter.disk_bytes:,}", f"{full.disk_bytes:,}",
@@ -82,7 +82,7 @@ class Screen:
                        (f"test {metric} ({adapter.n_test_rows} rows)", f"{adapter.metrics[metric]:.3f}",
                         f"{full.metrics[metric]:.3f}", "")])
 
-    def scale(self, lines: Sequence[ScaleLine]) -> None:
+    def scale(self, lines: Sequence[ScaleLine], dtype: str) -> None:
         """Print disk and memory for several numbers of tasks."""
         self.table("From these sizes: one base with N adapters, against N whole models",
                    ("tasks", "disk: adapters", "disk: full", "ratio", "memory: adapters", "memory: full", "ratio"),
@@ -90,7 +90,7 @@ class Screen:
                      _ratio(line.full.disk_bytes, line.adapters.disk_bytes), _megabytes(line.adapters.memory_bytes),
                      _megabytes(line.full.memory_bytes),
                      _ratio(line.full.memory_bytes, line.adapters.memory_bytes)) for line in lines])
-        self.say("Memory counts weights alone, as float32; the adapters' files hold 16 bits where that costs nothing.")
+        self.say(f"Memory counts weights alone, in the type that the runtime holds them in here ({dtype}).")
 
 
 def short_answer(result: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from contextlib import closing
 from dataclasses import replace
 from importlib.resources import as_file, files
 from math import prod
@@ -20,12 +21,12 @@ from adapterhub.demo.stream import RequestStream
 from adapterhub.errors import AdapterNotFound, DataError, PredictionError
 from adapterhub.progress import waiting
 from adapterhub.registry import Registries, open_registries
+from adapterhub.runtime.device import device_of, dtype_of
 from adapterhub.runtime.engine import Runtime
 from adapterhub.settings import Settings
 from adapterhub.training.config import TrainConfig
 from adapterhub.training.run import TrainResult, run_training
 
-FLOAT32_BYTES = 4
 _MARK = ".adapterhub-demo"
 
 
@@ -50,18 +51,19 @@ def run_demo(plan: DemoPlan, settings: Settings, *, is_quiet: bool = False) -> D
         results = {INTENTS: tour.train(tour.intents_config()), ENTITIES: tour.train(tour.entities_config())}
         screen.title("3. Both are published, and production points to them")
         trained = [tour.publish(result, name) for name, result in results.items()]
-        with waiting("loading the base and the adapters"):
+        with waiting("loading the base into a runtime"):
             runtime = Runtime(base, registries, settings=settings)
-            for row in rows:
-                runtime.load(row.reference)
-        screen.title("4. One batch of mixed rows")
-        mixed = tour.predict_mixed(runtime, rows)
-        screen.title("5. A second version, under running requests")
-        second, swap = tour.swap(runtime)
+        with closing(runtime):
+            screen.title("4. One batch of mixed rows")
+            slot_bytes = load_all(runtime, rows)
+            mixed = tour.predict_mixed(runtime, rows)
+            screen.title("5. A second version, under running requests")
+            second, swap = tour.swap(runtime)
         screen.title("6. What it saved, both ways run here")
         adapter, full = tour.compare()
-        lines = scale_of(base, adapter, full)
-        screen.scale(lines)
+        dtype = dtype_of(runtime.config.dtype, device_of(runtime.config.device))
+        lines = scale_of(base, adapter, full, slot_bytes=slot_bytes, number_bytes=dtype.itemsize)
+        screen.scale(lines, str(dtype).removeprefix("torch."))
     seconds = time.perf_counter() - started
     screen.say(f"\nDone in {seconds:.0f} s. Everything lies in {plan.output}; look at it with: "
                f"adapterhub list --registry {plan.output / 'registry'}")
@@ -80,11 +82,13 @@ class _Tour:
 
     def intents_config(self) -> TrainConfig:
         """Return the settings of the intents adapter's first version."""
-        return self._config("text-classification", "intents.csv", "intents-1", self._plan.intents_epochs)
+        return self._config("text-classification", "intents.csv", "intents-1", epochs=self._plan.intents_epochs,
+                            learning_rate=self._plan.intents_learning_rate)
 
     def entities_config(self) -> TrainConfig:
         """Return the settings of the entities adapter."""
-        return self._config("token-classification", "entities.jsonl", "entities-1", self._plan.entities_epochs)
+        return self._config("token-classification", "entities.jsonl", "entities-1", epochs=self._plan.entities_epochs,
+                            learning_rate=self._plan.entities_learning_rate)
 
     def train(self, config: TrainConfig) -> TrainResult:
         """Train an adapter and print its report on the test rows."""
@@ -146,17 +150,18 @@ class _Tour:
         plan = self._plan
         arms = {plan.output / f"compared-{method}": ArmSettings(
             method=method, task="text-classification", data=self._examples / "intents.csv", base=plan.base,
-            epochs=plan.compared_epochs, batch_size=plan.batch_size, max_length=plan.max_length)
-            for method in ("lora", "full")}
+            epochs=plan.compared_epochs, learning_rate=rate, batch_size=plan.batch_size, max_length=plan.max_length)
+            for method, rate in (("lora", plan.adapter_learning_rate), ("full", plan.full_learning_rate))}
         adapter, full = run_arms(arms)
         self._screen.comparison(adapter, full)
         return adapter, full
 
-    def _config(self, task: str, data: str, output: str, epochs: int) -> TrainConfig:
+    def _config(self, task: str, data: str, output: str, *, epochs: int, learning_rate: float) -> TrainConfig:
         plan = self._plan
         return TrainConfig(task=task, data=str(self._examples / data), output=plan.output / output, base=plan.base,
-                           epochs=epochs, batch_size=plan.batch_size, max_length=plan.max_length,
-                           licence="Apache-2.0", source="written for adapterhub")
+                           epochs=epochs, learning_rate=learning_rate, batch_size=plan.batch_size,
+                           max_length=plan.max_length, licence="Apache-2.0",
+                           source="written for adapterhub")
 
 
 def mixed_rows(plan: DemoPlan, registries: Registries) -> list[MixedRow]:
@@ -174,15 +179,26 @@ def mixed_rows(plan: DemoPlan, registries: Registries) -> list[MixedRow]:
     return [*OWN_ROWS, *found]
 
 
-def scale_of(base: Base, adapter: ArmFigures, full: ArmFigures) -> list[ScaleLine]:
-    """Return what 1, 10 and 100 tasks take, from the two arms' files and parameters.
+def load_all(runtime: Runtime, rows: list[MixedRow]) -> int:
+    """Load every row's adapter ahead; return the bytes that the first took in memory, as the runtime counts them."""
+    before = runtime.statistics().slots_bytes
+    runtime.load(rows[0].reference)
+    first_bytes = runtime.statistics().slots_bytes - before
+    for row in rows[1:]:
+        runtime.load(row.reference)
+    return first_bytes
 
-    In memory all weights are float32: an adapter takes there twice what its file of 16 bits does.
+
+def scale_of(base: Base, adapter: ArmFigures, full: ArmFigures, *, slot_bytes: int,
+             number_bytes: int) -> list[ScaleLine]:
+    """Return what 1, 10 and 100 tasks take, from the two arms' files and what the runtime holds in memory.
+
+    slot_bytes: of one adapter in its slot, head included; number_bytes: of one weight of a whole model.
     """
     weights_bytes = sum(path.stat().st_size for path in base.source.folder.glob("*.safetensors"))
-    return scale(ModelSizes(disk_bytes=weights_bytes, memory_bytes=FLOAT32_BYTES * n_parameters(base)),
-                 ModelSizes(disk_bytes=adapter.disk_bytes, memory_bytes=FLOAT32_BYTES * adapter.trained_parameters),
-                 ModelSizes(disk_bytes=full.disk_bytes, memory_bytes=FLOAT32_BYTES * full.trained_parameters))
+    return scale(ModelSizes(disk_bytes=weights_bytes, memory_bytes=number_bytes * n_parameters(base)),
+                 ModelSizes(disk_bytes=adapter.disk_bytes, memory_bytes=slot_bytes),
+                 ModelSizes(disk_bytes=full.disk_bytes, memory_bytes=number_bytes * full.trained_parameters))
 
 
 def n_parameters(base: Base) -> int:
