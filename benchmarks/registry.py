@@ -19,7 +19,7 @@ from adapterhub.registry.index import SearchIndex
 from benchmarks.registry_folders import ManyAdapters, folder_files, path_of, write_folder
 from benchmarks.report import Figure, Options, median_figure, run, timed
 
-FULL, QUICK = 100_000, 10_000
+FULL, QUICK = 100_000, 5_000
 N_NEW = 100
 LARGE = {"hidden": 65_536, "n_layers": 25}
 """25 pairs of 8 x 65,536 in float32: 105 MB."""

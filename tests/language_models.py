@@ -85,6 +85,7 @@ def write_lora(folder: Path, base: Base, recipe: Recipe) -> Path:
     is_encoder_decoder = base.config.is_encoder_decoder
     config = LoraConfig(task_type="SEQ_2_SEQ_LM" if is_encoder_decoder else "CAUSAL_LM", r=recipe.rank,
                         lora_alpha=2 * recipe.rank, use_dora=recipe.use_dora,
+                        fan_in_fan_out=base.config.model_type == "gpt2",  # its layers are Conv1D
                         target_modules=list(recipe.targets) or "all-linear")
     model = get_peft_model(base.load_with_lm_head(), config)
     generator = torch.Generator().manual_seed(recipe.seed)

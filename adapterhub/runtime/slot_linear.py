@@ -23,6 +23,12 @@ class LowRank:
     stop: int
     a: torch.Tensor  # [D, R, I], or [R, I] where one adapter has all these rows
     b: torch.Tensor  # [D, O, R], or [O, R]; scaling folded in
+    a_turned: torch.Tensor = field(init=False)  # [D, I, R], or [I, R]; turned once, not at every step of a generation
+    b_turned: torch.Tensor = field(init=False)  # [D, R, O], or [R, O]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "a_turned", self.a.transpose(-1, -2))
+        object.__setattr__(self, "b_turned", self.b.transpose(-1, -2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +125,17 @@ def add_low_rank_(y: torch.Tensor, x: torch.Tensor, product: LowRank) -> None:
 
     Source: Hu et al. 2021 §4.1; rows gathered by adapter after Punica, arXiv 2310.18547 §4.
     """
-    into, rows = y[product.start:product.stop], x[product.start:product.stop]
+    n_rows = product.stop - product.start
+    if n_rows != y.shape[0]:
+        y, x = y[product.start:product.stop], x[product.start:product.stop]
     if product.a.ndim == 2:
-        flat = into.view(-1, y.shape[-1])
-        flat.addmm_(rows.reshape(-1, x.shape[-1]) @ product.a.T, product.b.T)
+        flat = y.view(-1, y.shape[-1])
+        flat.addmm_(x.reshape(-1, x.shape[-1]) @ product.a_turned, product.b_turned)
         return
-    n_adapters = product.a.shape[0]
-    into = into.view(n_adapters, -1, y.shape[-1])
-    shrunk = torch.bmm(rows.reshape(n_adapters, -1, x.shape[-1]), product.a.transpose(1, 2))
-    into.baddbmm_(shrunk, product.b.transpose(1, 2))
+    if product.a.shape[0] != n_rows:
+        y = y.view(product.a.shape[0], -1, y.shape[-1])
+        x = x.reshape(product.a.shape[0], -1, x.shape[-1])
+    y.baddbmm_(torch.bmm(x, product.a_turned), product.b_turned)
 
 
 def add_low_rank_reference(y: torch.Tensor, x: torch.Tensor, product: LowRank) -> None:

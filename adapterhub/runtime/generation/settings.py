@@ -49,8 +49,12 @@ class GenerationSettings:
 class GeneratorConfig:
     """Budgets of a generator."""
 
-    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
-    """Type of numbers, device, budgets of adapters; `tokens_per_pass` limits the prompts that one pass reads."""
+    runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(dtype="float32", is_packed=False))
+    """Type of numbers, device, budgets of adapters; `tokens_per_pass` limits the prompts that one pass reads.
+
+    float32 unless asked otherwise: one greedy token that bfloat16 sees differently changes all that follow. Weights are
+    not packed: for steps of 16 tokens packed ones reached 0.65 of the plain layers' speed.
+    """
     cache_bytes: int = 256 * MIB
     """Memory of keys and values of all rows in flight; rows that do not fit wait."""
     max_rows: int = 64
