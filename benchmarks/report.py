@@ -10,6 +10,7 @@ A benchmark says what it measures; how it is told, and when the run fails, is sa
 
 import argparse
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -23,7 +24,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-LIBRARIES = ("adapterhub", "torch", "transformers", "peft", "accelerate", "safetensors", "obstore", "numpy")
+LIBRARIES = ("adapterhub", "torch", "transformers", "peft", "accelerate", "safetensors", "obstore", "numpy",
+             "polylora")
+RESULTS = Path(__file__).parent / "results"
 EXIT_MISSED = 1
 
 
@@ -37,6 +40,8 @@ class Options:
     """Whether a missed target fails the run."""
     json_file: Path | None
     """Where the JSON is kept too."""
+    seed: int = 0
+    """Of everything that is drawn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,17 +74,22 @@ class Figure:
 
 
 def run(name: str, measure: Callable[[Options], Sequence[Figure]], arguments: Sequence[str] | None = None) -> None:
-    """Measure, print the table and one line of JSON, and exit with 1 where a checked target was missed."""
+    """Measure, print the table and one line of JSON, and exit with 1 where a checked target was missed.
+
+    A full run also keeps `results/<name>.json` and a picture of it beside the benchmarks.
+    """
     options = parse_options(name, measure.__doc__ or "", arguments)
     started = time.perf_counter()
     figures = list(measure(options))
-    result = {"benchmark": name, "quick": options.is_quick, "seconds": round(time.perf_counter() - started, 1),
-              "machine": describe_machine(), "versions": versions(),
+    result = {"benchmark": name, "quick": options.is_quick, "seed": options.seed,
+              "seconds": round(time.perf_counter() - started, 1), "machine": describe_machine(), "versions": versions(),
               "figures": [{**asdict(figure), "is_met": figure.is_met} for figure in figures]}
     print_figures(name, figures)
     line = json.dumps(result, sort_keys=True)
     if options.json_file:
         options.json_file.write_text(line + "\n", encoding="utf-8")
+    if not options.is_quick:
+        keep_result(name, result, figures)
     missed = [figure.name for figure in figures if figure.is_met is False]
     if missed:
         print(f"Missed: {', '.join(missed)}.")
@@ -94,8 +104,21 @@ def parse_options(name: str, what: str, arguments: Sequence[str] | None) -> Opti
     parser.add_argument("--quick", action="store_true", help="a small size, in minutes")
     parser.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the JSON in this file too")
+    parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn")
     given = parser.parse_args(arguments)
-    return Options(is_quick=given.quick, is_checked=given.check, json_file=given.json)
+    return Options(is_quick=given.quick, is_checked=given.check, json_file=given.json, seed=given.seed)
+
+
+def keep_result(name: str, result: dict[str, Any], figures: Sequence[Figure], place: Path = RESULTS) -> None:
+    """Write a run's JSON, and its picture where matplotlib is installed, into a folder."""
+    place.mkdir(exist_ok=True)
+    (place / f"{name}.json").write_text(json.dumps(result, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    if importlib.util.find_spec("matplotlib") is None:
+        print("No picture: matplotlib is not installed.")
+        return
+    from benchmarks.plots import draw
+
+    draw(f"{name} on {describe_machine()['processor']}", figures, place / f"{name}.png")
 
 
 def timed(work: Callable[[], object], *, n_runs: int, n_warmups: int = 1) -> list[float]:

@@ -27,9 +27,9 @@ def test_last_line_is_json_with_machine_and_versions(capsys: pytest.CaptureFixtu
 
 
 def test_missed_target_fails_a_checked_run_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    run("demo", lambda options: [MISSED], [])
+    run("demo", lambda options: [MISSED], ["--quick"])
     with pytest.raises(SystemExit) as ended:
-        run("demo", lambda options: [MISSED], ["--check"])
+        run("demo", lambda options: [MISSED], ["--quick", "--check"])
     assert ended.value.code == 1
     assert "Missed: slow." in capsys.readouterr().out
 
