@@ -54,14 +54,14 @@ def print_json(value: Any) -> None:
 
 
 def print_table(title: str, header: Sequence[str], lines: Sequence[Sequence[object]]) -> None:
-    """Print a table, its first column never cut; only the title where there is no line."""
+    """Print a table under its title, its first column never cut; only the title where there is no line."""
+    click.echo(title if lines else f"{title}.")
     if not lines:
-        click.echo(f"{title}.")
         return
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title), title_justify="left")
+    table = Table()
     for number, name in enumerate(header):
         table.add_column(name, no_wrap=number == 0, overflow="ignore" if number == 0 else "fold")
     for line in lines:

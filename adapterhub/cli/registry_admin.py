@@ -151,16 +151,11 @@ def watch(names: tuple[str, ...], interval_s: float, place: str | None) -> None:
 @click.command(epilog="Example: adapterhub policy --quota support=500000000")
 @click.option("--quota", "quotas", multiple=True, metavar="NAMESPACE=BYTES", help="The most a namespace may hold; "
               "an empty number takes the quota away.")
-@click.option("--require-signature/--no-require-signature", "needs_signature", default=None,
-              help="Whether only signed versions are given out.")
-@click.option("--key", "keys", multiple=True, type=click.Path(path_type=Path, exists=True),
-              help="A public key (PEM) whose signatures count from now on.")
 @registry_option
 @json_option
 @guarded
-def policy(quotas: tuple[str, ...], needs_signature: bool | None, keys: tuple[Path, ...], place: str | None,
-           as_json: bool) -> None:
-    """Show what a registry asks of its publishers and readers, or change it."""
+def policy(quotas: tuple[str, ...], place: str | None, as_json: bool) -> None:
+    """Show how much each namespace of a registry may hold, or change it."""
     from dataclasses import replace
 
     from adapterhub.cli.places import open_places
@@ -169,10 +164,8 @@ def policy(quotas: tuple[str, ...], needs_signature: bool | None, keys: tuple[Pa
     registries, _ = open_places(place)
     store, mark = registries.own.store, registries.own.mark()
     record = read_policy(store)
-    if quotas or keys or needs_signature is not None:
-        wanted = replace(record, quotas=_changed_quotas(record.quotas, quotas),
-                         keys=list(dict.fromkeys([*record.keys, *(key.read_text() for key in keys)])),
-                         needs_signature=record.needs_signature if needs_signature is None else needs_signature)
+    if quotas:
+        wanted = replace(record, quotas=_changed_quotas(record.quotas, quotas))
         record = change_policy(store, wanted, at=mark.at, by=mark.by)
     _print_policy(record, as_json)
 
@@ -198,10 +191,9 @@ def _changed_quotas(quotas: dict[str, int], given: tuple[str, ...]) -> dict[str,
 
 def _print_policy(record: "PolicyRecord", as_json: bool) -> None:
     if as_json:
-        print_json({"quotas": record.quotas, "needs_signature": record.needs_signature, "n_keys": len(record.keys),
-                    "at": record.at, "by": record.by})
+        print_json({"quotas": record.quotas, "at": record.at, "by": record.by})
         return
-    click.echo(f"Signatures are {'required' if record.needs_signature else 'not required'}; "
-               f"{len(record.keys)} keys are known.")
+    if not record.quotas:
+        click.echo("No namespace has a quota.")
     for namespace, number in sorted(record.quotas.items()):
         click.echo(f"{namespace} may hold {number:,} bytes.")

@@ -20,7 +20,7 @@ class MixedRow:
 
 
 OWN_ROWS = (
-    MixedRow(what="intent", reference=f"{INTENTS}@production", row="you charged me twice, when do i get it back?"),
+    MixedRow(what="intent", reference=f"{INTENTS}@production", row="i sent the boots back and still have no money"),
     MixedRow(what="intent", reference=f"{INTENTS}@production", row="my parcel never came, where is it?"),
     MixedRow(what="entities", reference=f"{ENTITIES}@production",
              row="Order #48213 for Maria Jensen should go to Leeds by Friday."),

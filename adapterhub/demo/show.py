@@ -32,8 +32,9 @@ class Screen:
         self._console.print(Text(text))
 
     def table(self, title: str, header: Sequence[str], lines: Sequence[Sequence[object]]) -> None:
-        """Print a table."""
-        table = Table(title=Text(title), title_justify="left")
+        """Print a table under its title."""
+        self.say(title)
+        table = Table()
         for name in header:
             table.add_column(name)
         for line in lines:
