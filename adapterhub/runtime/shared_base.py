@@ -24,6 +24,11 @@ from adapterhub.tasks.task import Example, TokenSequence
 
 _LEARNED_ROWS, _LEARNED_TOKENS = 3, 7
 """Of the pass that shows how the base calls its layers; unequal, so that they cannot be taken for one another."""
+_CPU_PADDING = 256
+"""Padded tokens that cost a processor about what one more pass costs. With the embedded base 64 to 256 differ by 5 %,
+and all answer 256 short texts three times as fast as one padded pass."""
+_GPU_PADDING = 8192
+"""A GPU computes as many in the time that one more pass takes to launch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +66,10 @@ class SharedBase:
         placed = [_Placed(i, k, sequence, adapter)
                   for i, (adapter, example) in enumerate(rows) for k, sequence in enumerate(example.sequences)]
         outputs: list[dict[int, torch.Tensor]] = [{} for _ in rows]
+        padding = _CPU_PADDING if self.device.type == "cpu" else _GPU_PADDING
         with torch.inference_mode():
             for group in self._groups(placed):
-                for batch in _passes(group, self.config.tokens_per_pass):
+                for batch in _passes(group, self.config.tokens_per_pass, padding):
                     self._run_pass(batch, outputs)
         return [[output[k] for k in sorted(output)] for output in outputs]
 
@@ -158,18 +164,17 @@ class SharedBase:
             outputs[place.row][place.part] = output[:len(place.sequence.input_ids)] if is_per_token else output
 
 
-def _passes(placed: list[_Placed], tokens_per_pass: int) -> Iterator[list[_Placed]]:
-    """Yield all sequences at once where they fit one pass, else sorted by length in several."""
-    lengths = [len(place.sequence.input_ids) for place in placed]
-    if not placed:
-        return
-    if max(lengths) * len(placed) <= tokens_per_pass:
-        yield placed
-        return
+def _passes(placed: list[_Placed], tokens_per_pass: int, padding_per_pass: int) -> Iterator[list[_Placed]]:
+    """Yield sequences of like length together: a pass ends where it would be too large, or too much of it padding."""
     batch: list[_Placed] = []
+    n_tokens = 0
     for place in sorted(placed, key=lambda place: len(place.sequence.input_ids)):
-        if batch and len(place.sequence.input_ids) * (len(batch) + 1) > tokens_per_pass:
+        longest = len(place.sequence.input_ids)
+        if batch and (longest * (len(batch) + 1) > tokens_per_pass
+                      or longest * len(batch) - n_tokens > padding_per_pass):
             yield batch
-            batch = []
+            batch, n_tokens = [], 0
         batch.append(place)
-    yield batch
+        n_tokens += longest
+    if batch:
+        yield batch
