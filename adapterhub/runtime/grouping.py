@@ -10,6 +10,11 @@ import torch
 from adapterhub.runtime.loaded import LoadedAdapter
 from adapterhub.runtime.methods import LayerFactors
 from adapterhub.runtime.slot_linear import LayerWork, LowRank, Scales
+from adapterhub.runtime.slots import SlotPool
+
+_MOST_GATHERED = 4 << 20
+"""Bytes of a slot above which copying it takes longer than the calls for a product of its own. Measured with 32
+adapters in bfloat16: at 2.7 MB (rank 32) equal, at 5.3 MB (rank 64) 1.8 and 1.5 times the bare base."""
 
 
 def order_of(adapters: Sequence[LoadedAdapter]) -> list[int]:
@@ -63,8 +68,19 @@ def _runs(ordered: Sequence[LoadedAdapter]) -> list[_Run]:
 def _add_run(run: _Run, low_rank: dict[str, list[LowRank]]) -> None:
     pool = run.adapters[0].pool
     assert pool is not None, "runs are made of adapters with a slot"
-    slots = [adapter.slot for adapter in run.adapters]
-    rows = pool.row(slots[0]) if len(slots) == 1 else pool.gather(slots)  # one gather for all layers
+    if len(run.adapters) == 1:
+        _add_product(run, pool, pool.row(run.adapters[0].slot), low_rank)
+    elif pool.slot_bytes <= _MOST_GATHERED:
+        _add_product(run, pool, pool.gather([adapter.slot for adapter in run.adapters]), low_rank)
+    else:
+        n_rows = (run.stop - run.start) // len(run.adapters)
+        for i, adapter in enumerate(run.adapters):
+            start = run.start + i * n_rows
+            _add_run(_Run(start, start + n_rows, [adapter]), low_rank)
+
+
+def _add_product(run: _Run, pool: SlotPool, rows: torch.Tensor, low_rank: dict[str, list[LowRank]]) -> None:
+    """Add to each layer what `rows`, [P] or [D, P], hold of it: one gather serves all layers."""
     for layer, _ in pool.shape.layers:
         low_rank[layer].append(LowRank(run.start, run.stop, *pool.views(rows, layer)))
 
