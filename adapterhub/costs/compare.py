@@ -19,6 +19,8 @@ from adapterhub.progress import ShowProgress, progress_bar, waiting
 
 # glibc keeps freed memory in per-thread arenas; without these, the peak shows the allocator, not the method.
 ALLOCATOR = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_MMAP_THRESHOLD_": "65536"}
+# Threads of the arm that waits must sleep; by default they spin, on the processors that the other arm needs.
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +122,7 @@ class _RunningArm:
 def _started(settings: ArmSettings, output: Path) -> Iterator[_RunningArm]:
     with tempfile.TemporaryFile("w+") as errors, subprocess.Popen(
             [sys.executable, "-m", "adapterhub.costs.arm"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=errors, text=True, env={**os.environ, **ALLOCATOR}) as process:
+            stderr=errors, text=True, env={**os.environ, **ALLOCATOR, **WAITING}) as process:
         try:
             arm = _RunningArm(process, settings.method, errors)
             arm.say(json.dumps({**asdict(settings), "data": str(settings.data), "output": str(output)}))

@@ -68,4 +68,6 @@ class DemoPlan:
     runs, 0.917 at 3e-4, 0.861 at 6e-4; the adapter 0.917 at its default."""
     requests_per_phase: int = 25
     """Requests of the stream before the alias moves, after it, and after the rollback."""
+    own_rows: tuple[MixedRow, ...] = OWN_ROWS
+    """For the adapters that the demo trains; all rows are of like length, or the runtime would take two passes."""
     shipped_rows: tuple[MixedRow, ...] = SHIPPED_ROWS

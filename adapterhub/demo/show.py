@@ -28,8 +28,8 @@ class Screen:
         self._console.print(Text(f"\n{text}", style="bold"))
 
     def say(self, text: str) -> None:
-        """Print a sentence."""
-        self._console.print(Text(text))
+        """Print a sentence; the terminal breaks it where it must, a file keeps it on one line."""
+        self._console.print(Text(text), soft_wrap=True)
 
     def table(self, title: str, header: Sequence[str], lines: Sequence[Sequence[object]]) -> None:
         """Print a table under its title."""
@@ -82,6 +82,8 @@ class Screen:
                         _ratio(full.step_seconds, adapter.step_seconds)),
                        (f"test {metric} ({adapter.n_test_rows} rows)", f"{adapter.metrics[metric]:.3f}",
                         f"{full.metrics[metric]:.3f}", "")])
+        self.say("Memory is given back to the system at once in both processes, so that the peak shows the method and "
+                 "not the allocator; that makes their steps slower than in step 2.")
 
     def scale(self, lines: Sequence[ScaleLine], dtype: str) -> None:
         """Print disk and memory for several numbers of tasks."""

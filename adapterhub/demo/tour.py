@@ -15,7 +15,7 @@ from adapterhub.bases.load import Base, load_base
 from adapterhub.costs.compare import ArmFigures, ArmSettings, run_arms
 from adapterhub.costs.scale import ModelSizes, ScaleLine, scale
 from adapterhub.demo.figures import DemoFigures, MixedFigures, SwapFigures, TrainedFigures
-from adapterhub.demo.plan import ENTITIES, INTENTS, LEAST_SHIPPED, OWN_ROWS, STREAM_TEXTS, DemoPlan, MixedRow
+from adapterhub.demo.plan import ENTITIES, INTENTS, LEAST_SHIPPED, STREAM_TEXTS, DemoPlan, MixedRow
 from adapterhub.demo.show import Screen, figures_of
 from adapterhub.demo.stream import RequestStream
 from adapterhub.errors import AdapterNotFound, DataError, PredictionError
@@ -176,7 +176,7 @@ def mixed_rows(plan: DemoPlan, registries: Registries) -> list[MixedRow]:
         raise AdapterNotFound(missing[0], where=registries.where, why=(
             f"the demo answers with at least {LEAST_SHIPPED} shipped adapters and finds {len(found)}; "
             f"missing are {', '.join(missing)}"), hint="Make them with scripts/build_registry, or take a full clone.")
-    return [*OWN_ROWS, *found]
+    return [*plan.own_rows, *found]
 
 
 def load_all(runtime: Runtime, rows: list[MixedRow]) -> int:

@@ -17,6 +17,9 @@ from adapterhub.errors import AdapterNotFound, DataError
 from adapterhub.registry import Registry
 from adapterhub.settings import Settings
 
+OWN = (MixedRow(what="intent", reference=f"{INTENTS}@production", row="my card"),
+       MixedRow(what="intent", reference=f"{INTENTS}@production", row="the loan please"),
+       MixedRow(what="entities", reference=f"{ENTITIES}@production", row="anna is new"))
 SHIPPED = (
     MixedRow(what="topic", reference="a/intents3", row="my card"),
     MixedRow(what="topic", reference="a/intents5", row="the soup"),
@@ -45,7 +48,7 @@ def shipped(tiny_adapters: dict[str, Path], tiny_settings: Settings,
 def toured(shipped: Settings, tiny_base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Toured:
     plan = DemoPlan(output=tmp_path_factory.mktemp("demo") / "out", base=str(tiny_base_folder), batch_size=64,
                     intents_epochs=1, entities_epochs=1, second_epochs=1, compared_epochs=1, requests_per_phase=5,
-                    shipped_rows=SHIPPED)
+                    own_rows=OWN, shipped_rows=SHIPPED)
     with pytest.MonkeyPatch.context() as patch:
         shown = patch_console(patch)
         return Toured(plan, run_demo(plan, shipped), shown())
