@@ -32,5 +32,5 @@ def ratio_figure(name: str, values: Sequence[float], over: Sequence[float], *, a
 
 
 def undisturbed(seconds: Sequence[float]) -> float:
-    """Return the lower quartile: of work of a few milliseconds, other programs' turns can only lengthen some runs."""
-    return statistics.quantiles(seconds, n=4, method="inclusive")[0]
+    """Return the tenth percentile: other programs' turns only lengthen work of a few milliseconds, and not all of it."""
+    return statistics.quantiles(seconds, n=10, method="inclusive")[0]
