@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -123,9 +123,12 @@ def _started(settings: ArmSettings, output: Path) -> Iterator[_RunningArm]:
     with tempfile.TemporaryFile("w+") as errors, subprocess.Popen(
             [sys.executable, "-m", "adapterhub.costs.arm"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=errors, text=True, env={**os.environ, **ALLOCATOR, **WAITING}) as process:
+        assert process.stdin, "it is a pipe"
         try:
             arm = _RunningArm(process, settings.method, errors)
             arm.say(json.dumps({**asdict(settings), "data": str(settings.data), "output": str(output)}))
             yield arm
         finally:
             process.kill()
+            with suppress(BrokenPipeError):  # what was not read any more is of no use
+                process.stdin.close()
