@@ -32,5 +32,5 @@ def ratio_figure(name: str, values: Sequence[float], over: Sequence[float], *, a
 
 
 def undisturbed(seconds: Sequence[float]) -> float:
-    """Return the tenth percentile: other programs' turns only lengthen work of a few milliseconds, and not all of it."""
+    """Return the tenth percentile: other programs only lengthen work of a few milliseconds, and not all of it."""
     return statistics.quantiles(seconds, n=10, method="inclusive")[0]

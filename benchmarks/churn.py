@@ -7,9 +7,10 @@ that version and text. A row that is asked after an alias moved must not get the
 
 What bound holds, and why. Float32 sums are ordered otherwise in other batches: scores agree to 1e-4. Slots are reused
 in place, files in host memory have a budget, and what is kept per name or per move is nothing; so resident memory ends
-where it was after the first 500 changes, but for the allocator's slack, which the 1 % leaves room for.
+where it was after the first 500 changes, but for the allocator's gaps, which the 1 % leaves room for.
 """
 
+import ctypes
 import gc
 import itertools
 import threading
@@ -190,7 +191,10 @@ def _stock_logits(base: Base, folder: Path, texts: Sequence[str]) -> torch.Tenso
 
 
 def _resident_bytes() -> int:
+    """Return the resident memory, the C library's store of freed memory given back where it can be."""
     gc.collect()
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
     return int(psutil.Process().memory_info().rss)
 
 

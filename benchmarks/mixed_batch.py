@@ -5,11 +5,11 @@ others compute their heads too: one linear layer, because PEFT refuses a batch o
 (BERT's own pooler). PolyLoRA drops heads; it computes the base's. A row's adapter is drawn as Punica defines it.
 
 What bound holds, and why. Rank 8 in every linear layer adds 3 % to the base's multiplications, in matrices too thin
-for the processor's best speed; the frozen layers' packed weights win back about as much, most of it in float32. What
-grows with the number of distinct adapters is one gather of their slots per pass (0.7 MB each), one small product per
-adapter inside one batched call per layer, and one head per adapter. With 16 instead of 64 tokens a row these are four
-times as large a share, so the same cells at 16 tokens are shown too, without a target. Rank 64 adds 25 % of
-multiplications: its ratio to the base cannot be below 1.15 or so.
+for the processor's best speed; the frozen layers' packed weights win back about as much. What grows with the number of
+distinct adapters is a copy of their slots per pass (0.7 MB each), and one call of a head each. With 16 instead of 64
+tokens a row these weigh four times as much (1.3 times the base), so those cells are shown without a target. Rank 64
+adds 25 % of multiplications and reads 5 MB of tensors per adapter: with 32 distinct ones the pass takes 1.5 times the
+base's, whether slots are copied layer by layer, read in place in one batched product, or a row at a time.
 """
 
 from collections.abc import Callable, Sequence

@@ -11,12 +11,13 @@ import torch
 from adapterhub.adapter.check import check_folder
 from adapterhub.adapter.folder import read_folder
 from adapterhub.bases.load import Base, load_base
+from adapterhub.registry import Registry
 from adapterhub.runtime.config import RuntimeConfig
 from adapterhub.runtime.engine import Runtime
 from adapterhub.settings import Settings
 from adapterhub.tasks.batch import collate
 from benchmarks import churn, cliff, load
-from benchmarks.adapters_made import Recipe, write_adapters
+from benchmarks.adapters_made import Recipe, publish_all, write_adapters
 from benchmarks.alternation import alternate, ratio_figure, undisturbed
 from benchmarks.many import ManyAdapters, name_of
 from benchmarks.mixed_batch import Contenders
@@ -123,13 +124,14 @@ def test_filled_peft_model_has_the_modules_that_loading_makes(base: Base, folder
 
 
 def test_loaders_load_and_unload(base: Base, folders: list[Path], tmp_path: Path) -> None:
-    ours = load._Ours(base, tmp_path, folders)
-    ours.fill(4)
+    registry = Registry(tmp_path / "registry")
+    references = [version.reference for version in publish_all(registry, folders)]
+    ours = load.Ours(base, ManyAdapters(folders, registry), references, n_resident=4)
     ours.load(1)
     assert ours.runtime.statistics().n_resident == 5
     ours.unload(1)
     assert ours.runtime.statistics().n_resident == 4
-    load._Plain(folders, torch.float32).load(0)
+    load.Plain(folders, torch.float32).load(0)
     ours.runtime.close()
 
 
