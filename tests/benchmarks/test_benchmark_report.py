@@ -35,7 +35,7 @@ def test_missed_target_fails_a_checked_run_alone(capsys: pytest.CaptureFixture[s
 
 
 def test_json_is_kept_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run("demo", lambda options: [MET], ["--json", str(tmp_path / "a.json")])
+    run("demo", lambda options: [MET], ["--quick", "--json", str(tmp_path / "a.json")])
     assert json.loads((tmp_path / "a.json").read_text()) == json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
