@@ -31,7 +31,7 @@ def _installation() -> Facts:
 
     import torch
 
-    from adapterhub.training.loop import has_native_bfloat16
+    from adapterhub.bases.processor import has_native_bfloat16
 
     packages = ("adapterhub", "torch", "transformers", "peft", "accelerate", "datasets", "obstore")
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages},

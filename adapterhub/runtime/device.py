@@ -2,6 +2,7 @@
 
 import torch
 
+from adapterhub.bases.processor import has_native_bfloat16
 from adapterhub.errors import InvalidConfig
 
 
@@ -24,10 +25,3 @@ def dtype_of(name: str, device: torch.device) -> torch.dtype:
         return torch.bfloat16 if has_native_bfloat16(device) else torch.float32
     dtype: torch.dtype = getattr(torch, name)
     return dtype
-
-
-def has_native_bfloat16(device: torch.device) -> bool:
-    """Say whether a device computes bfloat16 itself, so that it gains something."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

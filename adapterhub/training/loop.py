@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from transformers import get_linear_schedule_with_warmup
 
+from adapterhub.bases.processor import has_native_bfloat16
 from adapterhub.errors import TrainingError, UnknownName
 from adapterhub.progress import Progress
 from adapterhub.tasks.batch import LengthBuckets, collate
@@ -50,13 +51,6 @@ class LoopInputs:
     """Empty: the last epoch is kept."""
     labels: list[str]
     pad_id: int
-
-
-def has_native_bfloat16() -> bool:
-    """Say whether this processor computes bfloat16 itself, so that autocast gains something."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def run_loop(config: TrainConfig, trained: TrainedModel, task: Task, inputs: LoopInputs, progress: Progress) -> Outcome:
