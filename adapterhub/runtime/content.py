@@ -4,6 +4,7 @@ How a file is copied is worked out once for each structure of file; adapters of 
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +45,11 @@ class AdapterContent:
     def layers(self) -> set[str]:
         """Every layer it changes."""
         return {*self.factors, *(name for name, _ in (self.shape.layers if self.shape else ()))}
+
+    @property
+    def factors_bytes(self) -> int:
+        """Memory of the factors."""
+        return sum(factors.size_bytes for factors in self.factors.values())
 
 
 class AdapterReader:
@@ -172,7 +178,7 @@ class _CopyPlan:
         head = {name: torch.empty(shape) for name, _, shape in self.head}
         for name, start, shape in self.head:
             values = head[name].view(-1)
-            _copy_(values, flat[start:start + _count(shape)], None)
+            _copy_(values, flat[start:start + math.prod(shape)], None)
             if not _is_finite(values) or (name.endswith(".weight") and not _has_value(values)):
                 _refuse(folder, base)
 
@@ -267,10 +273,3 @@ def _refuse(folder: AdapterFolder, base: BaseShapes) -> None:
 
 def _write_nothing(row: torch.Tensor) -> None:
     raise InvalidFolder("", ["a method without A and B takes no slot"])
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count

@@ -19,7 +19,7 @@ from adapterhub.runtime.statistics import Statistics
 from adapterhub.settings import Settings
 from adapterhub.tasks.table import find_task
 
-_BARE = LoadedAdapter(digest="", task=find_task("sentence-similarity"), labels=[], max_length=256, head={})
+_BARE = LoadedAdapter(digest="", task=find_task("sentence-similarity"), labels=[], head={})
 _ROWS_PER_STEP = 1024
 """Rows taken from the queue at once; how many make one pass is decided by their tokens."""
 
@@ -173,10 +173,17 @@ class Runtime:
             return error
 
     def _work_until_done(self, rows: list[WaitingRow]) -> None:
-        while not all(row.is_done for row in rows):
-            with self._lock:
-                if not all(row.is_done for row in rows):
-                    self._step()
+        try:
+            while not all(row.is_done for row in rows):
+                with self._lock:
+                    if not all(row.is_done for row in rows):
+                        self._step()
+        except BaseException:
+            # A fault of ours, or Ctrl-C: these rows must not meet the next caller.
+            own = set(map(id, rows))
+            with self._queue_lock:
+                self._waiting = [row for row in self._waiting if id(row) not in own]
+            raise
 
     def _step(self) -> None:
         """Plan, load, compute and settle one batch of waiting rows."""

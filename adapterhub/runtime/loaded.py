@@ -25,13 +25,10 @@ class LoadedAdapter:
     digest: str
     task: Task
     labels: list[str]
-    max_length: int
     head: Mapping[str, torch.Tensor]
     pool: SlotPool | None = None
     """None where it has no A and B."""
     slot: int = -1
-    generation: int = 0
-    """Counts loads: rows in flight hold the record they began with, and a reused slot has another generation."""
     factors: Mapping[str, LayerFactors] = field(default_factory=dict)
     layers: frozenset[str] = frozenset()
     size_bytes: int = 0
@@ -99,16 +96,20 @@ class LoadedAdapters:
         Raises BaseMismatch, InvalidFolder as the check; PredictionError where it changes what cannot be shared;
         RankTooLarge where it is larger than the budget; NoRoom where what is in use leaves none.
         """
+        if resident := self.find(folder.digest):
+            return resident
         started = time.perf_counter()
         content, manifest = self._reader.read(folder), folder.manifest
         task = self._find(manifest.task)
         head = self._heads.bind(task, len(manifest.labels), content.head)
-        pool, slot = self._put(content, folder, in_use)
-        size_bytes = (pool.slot_bytes if pool else 0) + sum(value.nbytes for value in head.values())
+        pool = None if content.shape is None else self._slots.pool_of(content.shape)
+        size_bytes = (pool.slot_bytes if pool else 0) + content.factors_bytes + sum(map(_n_bytes, head.values()))
+        self._make_room(size_bytes, pool, {*in_use, *self._pins}, folder)
+        slot = -1 if pool is None else _fill(pool, content)
         self.n_loads += 1
         adapter = LoadedAdapter(digest=folder.digest, task=task, labels=manifest.labels, head=head, pool=pool,
-                                slot=slot, generation=self.n_loads, max_length=manifest.head.max_length,
-                                factors=content.factors, layers=frozenset(content.layers), size_bytes=size_bytes)
+                                slot=slot, factors=content.factors, layers=frozenset(content.layers),
+                                size_bytes=size_bytes)
         self._by_digest[folder.digest] = adapter
         seconds = time.perf_counter() - started
         self.load_seconds += seconds
@@ -125,31 +126,32 @@ class LoadedAdapters:
             if adapter.pool is not None:
                 adapter.pool.give_back(adapter.slot, keeps_memory=keeps_memory)
 
-    def _put(self, content: AdapterContent, folder: AdapterFolder,
-             in_use: Collection[str]) -> tuple[SlotPool | None, int]:
-        if content.shape is None:
-            return None, -1
-        pool = self._slots.pool_of(content.shape)
-        self._make_room(pool, {*in_use, *self._pins}, folder)
-        slot = pool.take()
-        try:
-            content.write(pool.row(slot))
-        except BaseException:
-            pool.give_back(slot, keeps_memory=True)
-            raise
-        return pool, slot
-
-    def _make_room(self, pool: SlotPool, kept: set[str], folder: AdapterFolder) -> None:
+    def _make_room(self, size_bytes: int, pool: SlotPool | None, kept: set[str], folder: AdapterFolder) -> None:
         budget = self._slots.budget_bytes
-        if pool.slot_bytes > budget:
+        if pool is not None and pool.slot_bytes > budget:
             raise RankTooLarge(f"Adapter {folder.path} of rank {folder.config.r} takes {pool.slot_bytes:,} bytes, "
                                f"the slots have {budget:,}.",
                                hint=f"Give the runtime slots_bytes of at least {pool.slot_bytes}.")
         limit = self._slots.max_slots or len(self._by_digest) + 1
-        while self._worth.size_bytes + pool.slot_bytes > budget or len(self._by_digest) >= limit:
+        while self._by_digest and (self._worth.size_bytes + size_bytes > budget or len(self._by_digest) >= limit):
             victim = self._worth.choose(kept)
             if victim is None:
                 raise NoRoom(f"There is no room for adapter {folder.path}: every slot is in use.",
                              hint="Give the runtime more slots_bytes, or unpin an adapter.")
             self.unload(victim, keeps_memory=self._by_digest[victim].pool is pool)
             self.n_evictions += 1
+
+
+def _fill(pool: SlotPool, content: AdapterContent) -> int:
+    """Write an adapter into a free slot and return it. Raises InvalidFolder where its values are no numbers."""
+    slot = pool.take()
+    try:
+        content.write(pool.row(slot))
+    except BaseException:
+        pool.give_back(slot, keeps_memory=True)
+        raise
+    return slot
+
+
+def _n_bytes(tensor: torch.Tensor) -> int:
+    return tensor.nbytes

@@ -29,6 +29,11 @@ class LayerFactors:
     out_scale: torch.Tensor | None = None  # [O]
     out_shift: torch.Tensor | None = None  # [O]
 
+    @property
+    def size_bytes(self) -> int:
+        """Memory of the vectors."""
+        return sum(vector.nbytes for vector in (self.in_scale, self.out_scale, self.out_shift) if vector is not None)
+
     def shift(self, by: torch.Tensor) -> None:
         """Add to the shift."""
         self.out_shift = by if self.out_shift is None else self.out_shift + by

@@ -4,7 +4,7 @@ Rows of one batch lie so that rows of one adapter, and adapters with equally man
 adapters is then one matrix product, whatever their number.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -99,7 +99,7 @@ class SlotLayer(nn.Module):
         return y
 
 
-def apply_work(frozen: "nn.Module | object", x: torch.Tensor, work: LayerWork) -> torch.Tensor:
+def apply_work(frozen: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, work: LayerWork) -> torch.Tensor:
     """Return frozen(x) with each row's factors and low-rank product. x [B, T, I] -> [B, T, O].
 
     Source: Hu et al. 2021 §4.1 (LoRA); Liu et al. 2022 §3.3 (IA3); Liu et al. 2024 §4.1 (DoRA).
@@ -108,7 +108,7 @@ def apply_work(frozen: "nn.Module | object", x: torch.Tensor, work: LayerWork) -
     if scales is not None and scales.in_scale is not None:
         x = x.clone()
         x[scales.start:scales.stop] *= scales.in_scale
-    y: torch.Tensor = frozen(x)  # type: ignore[operator]  # a bound method or a module
+    y = frozen(x)
     if scales is not None:
         part = y[scales.start:scales.stop]
         if scales.out_scale is not None:

@@ -158,3 +158,14 @@ def test_saved_module_that_the_head_does_not_have_is_refused(tiny_adapters: dict
     runtime = runtime_of(registry=registry)
     with pytest.raises(PredictionError, match="LayerNorm"):
         runtime.predict([("t/norm", "card")])
+
+
+def test_fault_of_ours_does_not_meet_the_next_caller(runtime_of: Callable[..., Runtime],
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = runtime_of()
+    with monkeypatch.context() as patch:
+        patch.setattr(runtime._shared, "compute", lambda rows: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            runtime.predict([("t/intents3", "card")])
+    assert [answer.reference for answer in runtime.predict([("t/intents5", "card")])] == ["t/intents5"]
+    assert runtime.statistics().n_rows == 1

@@ -109,3 +109,23 @@ def test_method_that_is_not_served_is_refused_by_name(name: str, tmp_path: Path,
     path = write_peft_folder(tmp_path / "refused", tiny_base_folder, tiny_settings.cache, config)
     with pytest.raises(InvalidFolder, match=told):
         shared.adapters.load(read_folder(path), in_use=())
+
+
+def test_adapters_without_a_slot_leave_too_when_room_is_needed(tmp_path: Path, tiny_base_folder: Path,
+                                                               tiny_settings: Settings) -> None:
+    shared = SharedBase(load_base(str(tiny_base_folder), cache=tiny_settings.cache),
+                        RuntimeConfig(dtype="float32", max_slots=2))
+    for seed in range(4):
+        path = write_peft_folder(tmp_path / str(seed), tiny_base_folder, tiny_settings.cache, METHODS["ia3"], seed=seed)
+        shared.adapters.load(read_folder(path), in_use=())
+    assert (len(shared.adapters.digests), shared.adapters.n_evictions) == (2, 2)
+    assert shared.adapters.size_bytes > 0
+
+
+def test_loading_what_is_resident_takes_no_second_slot(folders: dict[str, Path], tiny_base_folder: Path,
+                                                       tiny_settings: Settings) -> None:
+    shared = SharedBase(load_base(str(tiny_base_folder), cache=tiny_settings.cache), RuntimeConfig(dtype="float32"))
+    first = shared.adapters.load(read_folder(folders["lora"]), in_use=())
+    size_bytes = shared.adapters.size_bytes
+    assert shared.adapters.load(read_folder(folders["lora"]), in_use=()) is first
+    assert (shared.adapters.n_loads, shared.adapters.size_bytes) == (1, size_bytes)

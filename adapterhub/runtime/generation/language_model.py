@@ -51,7 +51,7 @@ class SlotLanguageModel:
         slots = Slots(dtype=self.dtype, device=self.device, budget_bytes=config.slots_bytes,
                       max_slots=config.max_slots)
         self.adapters = LoadedAdapters(AdapterReader(base.shapes, layers), slots, _NoHeads(), self._find_task)
-        self.bare = LoadedAdapter(digest="", task=self._find_task(self.task.name), labels=[], max_length=0, head={})
+        self.bare = LoadedAdapter(digest="", task=self._find_task(self.task.name), labels=[], head={})
         self._pad = int(base.tokenizer.pad_token_id or 0)
         self.n_layers, self.token_bytes = self._probe()
         self.n_passes = 0
