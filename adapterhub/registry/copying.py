@@ -57,10 +57,9 @@ def copy_version(source: Store, target: Store, version: Version) -> Copied:
             raise _other_content(target, version)
         there = fill(target, path, number, claim, content, Mark(at=version.published_at, by=version.published_by))
         read(target, there)
-    for name in (layout.YANKED_FILE, layout.SIGNATURE_FILE):
-        key = layout.file_key(path, number, name)
-        if source.exists(key):
-            _copy_record(source, target, key)
+    key = layout.file_key(path, number, layout.YANKED_FILE)
+    if source.exists(key):
+        _copy_record(source, target, key)
     return Copied(what=version.reference, is_new=there.is_new)
 
 

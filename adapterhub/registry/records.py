@@ -110,9 +110,6 @@ class PolicyRecord:
 
     __pydantic_config__ = _STRICT
 
-    needs_signature: bool = False
-    keys: list[str] = field(default_factory=list)
-    """Public keys, PEM, of those whose signatures count."""
     quotas: dict[str, int] = field(default_factory=dict)
     """Namespace -> the most bytes that its versions may have together."""
     at: str = ""

@@ -188,7 +188,7 @@ def test_an_unknown_data_set_gets_one_sentence(monkeypatch: pytest.MonkeyPatch) 
         read_splits("nobody/none", columns=PAIRS, given={}, plan=BY_LABEL)
 
 
-@pytest.mark.parametrize("source", ["rows.csv", "rows.xlsx", "/tmp/absent", "./absent", "a/b/c", "~/rows"])
+@pytest.mark.parametrize("source", ["rows.csv", "rows.xlsx", "/absent/rows", "./absent", "a/b/c", "~/rows"])
 def test_what_can_only_be_a_path_asks_no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: str) -> None:
     monkeypatch.chdir(tmp_path)
     asked = fake_hub(monkeypatch, {})
