@@ -19,8 +19,8 @@ from adapterhub.progress import ShowProgress, progress_bar, waiting
 
 # glibc keeps freed memory in per-thread arenas; without these, the peak shows the allocator, not the method.
 ALLOCATOR = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_MMAP_THRESHOLD_": "65536"}
-# Threads of the arm that waits must sleep; by default they spin, on the processors that the other arm needs.
-WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
+# By default waiting threads spin, on the processors that the other arm needs.
+WAITING = {"GOMP_SPINCOUNT": "1000"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
