@@ -20,19 +20,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from adapterhub.errors import AdapterHubError
     from adapterhub.registry import AliasMove, Listing, Query, Registries, Registry, Version, open_registries
-    from adapterhub.runtime.engine import Answer, Runtime
+    from adapterhub.runtime.answer import Answer, Failure
+    from adapterhub.runtime.engine import Runtime
+    from adapterhub.runtime.pending import PendingRows
     from adapterhub.settings import Settings
     from adapterhub.training.config import TrainConfig
     from adapterhub.training.run import train
 
-__all__ = ["AdapterHubError", "AliasMove", "Answer", "Listing", "Query", "Registries", "Registry", "Runtime",
-           "Settings", "TrainConfig", "Version", "open_registries", "train"]
+__all__ = ["AdapterHubError", "AliasMove", "Answer", "Failure", "Listing", "PendingRows", "Query", "Registries",
+           "Registry", "Runtime", "Settings", "TrainConfig", "Version", "open_registries", "train"]
 
 _HOMES = {
     "AdapterHubError": "adapterhub.errors",
     "AliasMove": "adapterhub.registry",
-    "Answer": "adapterhub.runtime.engine",
+    "Answer": "adapterhub.runtime.answer",
+    "Failure": "adapterhub.runtime.answer",
     "Listing": "adapterhub.registry",
+    "PendingRows": "adapterhub.runtime.pending",
     "Query": "adapterhub.registry",
     "Registries": "adapterhub.registry",
     "Registry": "adapterhub.registry",

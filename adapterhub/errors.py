@@ -97,6 +97,14 @@ class PredictionError(AdapterHubError):
     """A row that the runtime cannot answer."""
 
 
+class Cancelled(PredictionError):
+    """A row that its caller took back before a pass began with it."""
+
+
+class DeadlinePassed(PredictionError):
+    """A row whose time was over before a pass could begin with it."""
+
+
 class RankTooLarge(PredictionError):
     """An adapter that is larger than the whole budget of the slots."""
 

@@ -25,8 +25,9 @@ import torch
 from adapterhub.bases.load import Base
 from adapterhub.errors import PredictionError
 from adapterhub.registry import Registry, Version
+from adapterhub.runtime.answer import Answer, Failure
 from adapterhub.runtime.config import RuntimeConfig
-from adapterhub.runtime.engine import Answer, Failure, Runtime
+from adapterhub.runtime.engine import Runtime
 from adapterhub.tasks.batch import collate
 from adapterhub.tasks.subwords import encode_texts
 from benchmarks.adapters_made import Recipe, embedded_base, scratch_folder, write_adapters

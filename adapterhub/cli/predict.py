@@ -39,7 +39,10 @@ class RequestRow:
 @guarded
 def predict(adapter: str | None, texts: tuple[str, ...], path: str | None, truncate: bool, base: str,
             place: str | None) -> None:
-    """Answer texts, or a file of rows, with any mixture of adapters; one line of JSON per row, in their order."""
+    """Answer texts, or a file of rows, with any mixture of adapters; one line of JSON per row, in their order.
+
+    ADAPTER is namespace/name, or ./folder for an adapter that is not published.
+    """
     rows = [RequestRow(place=f"text {i}", adapter=adapter or "", row=text) for i, text in enumerate(texts, start=1)]
     if path is not None:
         rows += read_request_rows(path, adapter)
@@ -47,10 +50,11 @@ def predict(adapter: str | None, texts: tuple[str, ...], path: str | None, trunc
         raise click.UsageError("Give an adapter and texts, or --file.")
     from adapterhub.cli.places import open_places
     from adapterhub.progress import progress_bar, waiting
+    from adapterhub.registry import WithFolders
 
     registries, settings = open_places(place)
     for reference in dict.fromkeys(row.adapter for row in rows):
-        registries.resolve(reference)  # a wrong name is told before torch is loaded
+        WithFolders(registries).resolve(reference)  # a wrong name is told before torch is loaded
     with waiting("loading the base"):
         from adapterhub.runtime.engine import Runtime
 

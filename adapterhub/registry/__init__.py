@@ -2,6 +2,7 @@
 
 from adapterhub.registry.aliases import AliasMove
 from adapterhub.registry.chain import Registries, open_registries
+from adapterhub.registry.folders import WithFolders, is_folder_path
 from adapterhub.registry.gates import Evaluate, Limits
 from adapterhub.registry.pull import Verification
 from adapterhub.registry.registry import ReadableRegistry, Registry
@@ -19,5 +20,7 @@ __all__ = [
     "Registry",
     "Verification",
     "Version",
+    "WithFolders",
+    "is_folder_path",
     "open_registries",
 ]

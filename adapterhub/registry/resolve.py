@@ -17,6 +17,7 @@ class Version:
     path: str
     """`namespace/name`."""
     version: int
+    """From 1; 0 for a folder that is not published, whose `path` is its path."""
     digest: str
     """SHA-256 of its manifest, 64 hex digits."""
     size_bytes: int
@@ -33,8 +34,8 @@ class Version:
 
     @property
     def reference(self) -> str:
-        """`namespace/name@3`."""
-        return f"{self.path}@{self.version}"
+        """`namespace/name@3`; a folder's path where it is not published."""
+        return f"{self.path}@{self.version}" if self.version else self.path
 
     @property
     def pinned(self) -> str:

@@ -16,24 +16,25 @@ def encode_rows(rows: list[WaitingRow], adapters: Mapping[str, LoadedAdapter], b
     """Set each row's example, or call `fail` with the row and its error."""
     groups: dict[Any, list[tuple[WaitingRow, Row]]] = defaultdict(list)
     for row in rows:
-        task = adapters[row.digest].task
+        adapter = adapters[row.digest]
+        max_length = adapter.max_length if adapter.task.has_stretches else None
         try:
-            parsed = task.parse_row(row.row)
-            groups[task.name, tuple(sorted(parsed))].append((row, parsed))
+            parsed = adapter.task.parse_row(row.row)
+            groups[adapter.task.name, tuple(sorted(parsed)), max_length or base.max_length].append((row, parsed))
         except AdapterHubError as error:
             fail(row, _of_row(row, error))
-    for members in groups.values():
-        _encode_group(members, adapters[members[0][0].digest].task, base, fail)
+    for (_, _, max_length), members in groups.items():
+        _encode_group(members, adapters[members[0][0].digest].task, base, max_length, fail)
 
 
-def _encode_group(members: list[tuple[WaitingRow, Row]], task: Task, base: Base,
+def _encode_group(members: list[tuple[WaitingRow, Row]], task: Task, base: Base, max_length: int,
                   fail: Callable[[WaitingRow, AdapterHubError], None]) -> None:
     try:
-        examples = task.encode([parsed for _, parsed in members], base.tokenizer, [], base.max_length)
+        examples = task.encode([parsed for _, parsed in members], base.tokenizer, [], max_length)
     except AdapterHubError as error:
         if len(members) > 1:
             for member in members:
-                _encode_group([member], task, base, fail)
+                _encode_group([member], task, base, max_length, fail)
         else:
             fail(members[0][0], _of_row(members[0][0], error))
         return
@@ -50,5 +51,4 @@ def _too_long(example: Example, base: Base) -> PredictionError:
 
 
 def _of_row(row: WaitingRow, error: AdapterHubError) -> PredictionError:
-    of = f" for {row.reference}" if row.reference else ""
-    return PredictionError(f"Row {row.number}{of}: {error.message}", hint=error.hint)
+    return PredictionError(f"{row.name}: {error.message}", hint=error.hint)

@@ -3,16 +3,17 @@
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from adapterhub.bases.load import Base, load_base
-from adapterhub.errors import AdapterHubError, NoRoom, PredictionError
-from adapterhub.registry import ReadableRegistry, Version, open_registries
+from adapterhub.errors import AdapterHubError, Cancelled, DeadlinePassed, NoRoom, PredictionError
+from adapterhub.registry import ReadableRegistry, Version, WithFolders, open_registries
+from adapterhub.runtime.answer import Answer, Failure
 from adapterhub.runtime.cache import AdapterCache
 from adapterhub.runtime.config import RuntimeConfig
 from adapterhub.runtime.encoding import encode_rows
 from adapterhub.runtime.loaded import LoadedAdapter
+from adapterhub.runtime.pending import PendingRows
 from adapterhub.runtime.plan import PassLimits, WaitingRow, next_rows
 from adapterhub.runtime.shared_base import SharedBase
 from adapterhub.runtime.statistics import Statistics
@@ -22,36 +23,6 @@ from adapterhub.tasks.table import find_task
 _BARE = LoadedAdapter(digest="", task=find_task("sentence-similarity"), labels=[], head={})
 _ROWS_PER_STEP = 1024
 """Rows taken from the queue at once; how many make one pass is decided by their tokens."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """One row's answer, and which version gave it."""
-
-    reference: str | None
-    """As it was asked for; None: the bare base's embedding."""
-    version: str | None
-    """`namespace/name@3`."""
-    digest: str | None
-    """SHA-256 of that version."""
-    task: str
-    result: dict[str, Any]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the answer as plain values."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """One row that could not be answered, and why; the batch's other rows are not touched by it."""
-
-    reference: str | None
-    error: AdapterHubError
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the failure as plain values."""
-        return {"reference": self.reference, "error": str(self.error), "kind": type(self.error).__name__}
 
 
 class Runtime:
@@ -67,7 +38,7 @@ class Runtime:
         """Load the base; adapters are loaded when a row names them. Raises BaseNotFound, InvalidConfig."""
         settings, self.config = settings or Settings.from_environment(), config or RuntimeConfig()
         self.base = load_base(base, cache=settings.cache) if isinstance(base, str) else base
-        self.registry = registry or open_registries(settings)
+        self.registry = WithFolders(registry or open_registries(settings))
         self._shared = SharedBase(self.base, self.config)
         self._cache = AdapterCache(self.registry, host_bytes=self.config.host_bytes, n_fetchers=self.config.n_fetchers,
                                    disk_bytes=self.config.disk_bytes, disk=settings.cache / "adapters")
@@ -80,8 +51,9 @@ class Runtime:
     def predict(self, rows: Sequence[tuple[str | None, Any]], *, truncate: bool = False) -> list[Answer]:
         """Answer rows of (reference, row), in their order.
 
-        A row is a text, a pair of texts, a list of words or a mapping, as its adapter's task takes it; one that is
-        longer than the base reads is refused, or cut with `truncate`.
+        A reference is `namespace/name` with or without a version, `./folder` for one that is not published, or None
+        for the bare base's embedding. A row is a text, a pair of texts, a list of words or a mapping, as its adapter's
+        task takes it; one that is longer than the base reads is refused, or cut with `truncate`.
         Raises the first row's AdapterHubError: AdapterNotFound, BaseMismatch, InvalidFolder, PredictionError.
         """
         answers = self.answer(rows, truncate=truncate)
@@ -92,9 +64,16 @@ class Runtime:
 
     def answer(self, rows: Sequence[tuple[str | None, Any]], *, truncate: bool = False) -> list[Answer | Failure]:
         """Answer rows of (reference, row), in their order; a row at fault fails alone, with its own error."""
-        waiting = self._enqueue(rows, truncate)
-        self._work_until_done(waiting)
-        return [row.answer for row in waiting]
+        return self.submit(rows, truncate=truncate).answers()
+
+    def submit(self, rows: Sequence[tuple[str | None, Any]], *, truncate: bool = False,
+               timeout_s: float | None = None) -> PendingRows:
+        """Queue rows of (reference, row), to be waited for or cancelled; their adapters are fetched ahead.
+
+        Which version a reference means is decided here. A row that no pass has begun after `timeout_s` fails with
+        DeadlinePassed.
+        """
+        return PendingRows(self._enqueue(rows, truncate, timeout_s), self._work_until_done, self._cancel)
 
     def load(self, reference: str) -> Version:
         """Load an adapter ahead of its first row, and return its version. Raises as `predict`."""
@@ -139,18 +118,20 @@ class Runtime:
         """End background threads; the runtime answers no more."""
         self._cache.close()
 
-    def _enqueue(self, rows: Sequence[tuple[str | None, Any]], truncate: bool) -> list[WaitingRow]:
+    def _enqueue(self, rows: Sequence[tuple[str | None, Any]], truncate: bool,
+                 timeout_s: float | None) -> list[WaitingRow]:
         """Resolve each reference once, begin fetching what is not at hand, and queue the rows."""
         versions: dict[str | None, Version | AdapterHubError | None] = {None: None}
         for reference, _ in rows:
             if reference not in versions:
                 versions[reference] = self._resolve(reference)
         now = time.monotonic()
+        deadline = None if timeout_s is None else now + timeout_s
         waiting: list[WaitingRow] = []
         for reference, row in rows:
             version = versions[reference]
             found = None if isinstance(version, AdapterHubError) else version
-            waiting.append(WaitingRow(len(waiting) + 1, reference, found, row, now, truncate))
+            waiting.append(WaitingRow(len(waiting) + 1, reference, found, row, now, truncate, deadline))
             if isinstance(version, AdapterHubError):
                 self._fail(waiting[-1], version)
         missing = {row.digest: row.version for row in waiting
@@ -167,12 +148,21 @@ class Runtime:
         try:
             if not isinstance(reference, str):
                 raise PredictionError(f"A reference must be a text, found {type(reference).__name__}.",
-                                      hint="Give namespace/name, or None for the bare base.")
+                                      hint="Give namespace/name, ./folder, or None for the bare base.")
             return self.registry.resolve(reference)
         except AdapterHubError as error:
             return error
 
-    def _work_until_done(self, rows: list[WaitingRow]) -> None:
+    def _cancel(self, rows: Sequence[WaitingRow]) -> int:
+        error = Cancelled("The row was cancelled before a pass began with it.", hint="Ask for it again.")
+        with self._queue_lock:
+            taken_back = [row for row in rows if not row.is_taken and not row.is_done]
+            for row in taken_back:
+                row.answer = Failure(reference=row.reference, error=error)
+            self._waiting = [row for row in self._waiting if not row.is_done]
+        return len(taken_back)
+
+    def _work_until_done(self, rows: Sequence[WaitingRow]) -> None:
         try:
             while not all(row.is_done for row in rows):
                 with self._lock:
@@ -193,16 +183,29 @@ class Runtime:
         encode_rows(ready, adapters, self.base, self._fail)
         self._compute([row for row in ready if not row.is_done], adapters)
         with self._queue_lock:
+            for row in batch:
+                row.is_taken = False  # one without room waits for the next pass
             self._waiting = [row for row in self._waiting if not row.is_done]
 
     def _plan(self) -> list[WaitingRow]:
-        resident = self._shared.adapters
+        """Choose the rows of the next pass; from here on they cannot be cancelled."""
         with self._queue_lock:
+            digests = {row.digest for row in self._waiting}
+        self._cache.wait(digests, self.config.gather_s)
+        limits = PassLimits(n_rows=_ROWS_PER_STEP, max_age_s=self.config.max_age_s,
+                            may_fit=self._shared.adapters.may_fit)
+        now = time.monotonic()
+        with self._queue_lock:
+            for row in self._waiting:
+                if row.deadline is not None and now > row.deadline and not row.is_done:
+                    self._fail(row, DeadlinePassed(f"{row.name} waited {now - row.enqueued_at:.2f} seconds, longer "
+                                                   "than it was given.", hint="Ask again, or give it more time."))
             waiting = [row for row in self._waiting if not row.is_done]
-        self._cache.wait({row.digest for row in waiting}, self.config.gather_s)
-        limits = PassLimits(n_rows=_ROWS_PER_STEP, max_age_s=self.config.max_age_s, may_fit=resident.may_fit)
-        return next_rows(waiting, now=time.monotonic(), is_resident=resident.__contains__,
-                         is_ready=self._cache.is_ready, limits=limits)
+            rows = next_rows(waiting, now=now, is_resident=self._shared.adapters.__contains__,
+                             is_ready=self._cache.is_ready, limits=limits)
+            for row in rows:
+                row.is_taken = True
+        return rows
 
     def _load(self, batch: Iterable[WaitingRow]) -> dict[str, LoadedAdapter]:
         """Have every row's adapter resident; rows whose adapter cannot be had fail, rows without room wait."""

@@ -22,13 +22,22 @@ class WaitingRow:
     """Seconds of a monotonic clock."""
     is_truncated: bool
     """Whether a text that is too long is cut instead of refused."""
+    deadline: float | None = None
+    """On the same clock: a pass that would begin later leaves the row out; None: it waits as long as it takes."""
     example: Example | None = None
+    is_taken: bool = False
+    """Whether a pass has begun with it, so that it cannot be cancelled."""
     answer: Any = None
     """Set when the row is done: an Answer or a Failure."""
     digest: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
         self.digest = self.version.digest if self.version else ""
+
+    @property
+    def name(self) -> str:
+        """How a fault names it: `Row 3 for support/intents`."""
+        return f"Row {self.number}" + (f" for {self.reference}" if self.reference else "")
 
     @property
     def is_done(self) -> bool:

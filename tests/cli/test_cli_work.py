@@ -53,6 +53,13 @@ def test_evaluate_measures_a_reference_and_a_folder_alike(served: Cli, tiny_base
     assert "accuracy" in served("evaluate", "t/intents3", *given).out
 
 
+def test_predict_takes_a_folder_that_is_not_published(served: Cli, tiny_base_folder: Path,
+                                                      tiny_adapters: dict[str, Path]) -> None:
+    folder = tiny_adapters["intents5"]
+    answer = served("predict", folder, "my card", "--base", tiny_base_folder).lines[0]
+    assert (answer["version"], answer["digest"]) == (str(folder), read_folder(folder).digest)
+
+
 def test_predict_answers_each_text_with_its_version(served: Cli, tiny_base_folder: Path,
                                                     tiny_adapters: dict[str, Path]) -> None:
     answers = served("predict", "t/intents3@1", "my card", "the loan", "--base", tiny_base_folder).lines

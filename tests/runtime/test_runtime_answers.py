@@ -16,8 +16,9 @@ from adapterhub.adapter.peft_config import CONFIG_FILE, PREFIX, WEIGHTS_FILE
 from adapterhub.errors import AdapterNotFound, BaseMismatch, PredictionError
 from adapterhub.files import canonical_json, read_json
 from adapterhub.registry import Registry
+from adapterhub.runtime.answer import Answer, Failure
 from adapterhub.runtime.config import RuntimeConfig
-from adapterhub.runtime.engine import Answer, Failure, Runtime
+from adapterhub.runtime.engine import Runtime
 from adapterhub.settings import Settings
 
 

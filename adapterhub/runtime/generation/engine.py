@@ -8,8 +8,8 @@ from typing import Any
 from adapterhub.bases.load import Base, load_base
 from adapterhub.errors import AdapterHubError, NoRoom, PredictionError
 from adapterhub.registry import ReadableRegistry, Version, open_registries
+from adapterhub.runtime.answer import Failure
 from adapterhub.runtime.cache import AdapterCache
-from adapterhub.runtime.engine import Failure
 from adapterhub.runtime.generation.admission import Admission
 from adapterhub.runtime.generation.flight import Flight
 from adapterhub.runtime.generation.language_model import SlotLanguageModel

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from adapterhub.runtime.engine import Failure
+from adapterhub.runtime.answer import Failure
 from adapterhub.runtime.generation.row import Generated, TokenPiece, WritingRow
 
 

@@ -13,7 +13,7 @@ from tiny import write_tiny_base
 from adapterhub.bases.load import load_base
 from adapterhub.errors import AdapterHubError, AdapterNotFound, BaseMismatch, BaseNotFound, PredictionError
 from adapterhub.registry import Registry
-from adapterhub.runtime.engine import Failure
+from adapterhub.runtime.answer import Failure
 from adapterhub.runtime.generation.engine import Generator
 from adapterhub.runtime.generation.row import Generated
 from adapterhub.runtime.generation.settings import GenerationSettings
