@@ -68,6 +68,16 @@ class AdapterNotFound(AdapterHubError):
         )
 
 
+class VersionYanked(AdapterHubError):
+    """A version that its publisher took back; only its digest still names it."""
+
+    def __init__(self, version: str, reference: str, pinned: str) -> None:
+        self.version = version
+        of = f", which {reference} means," if reference != version else ""
+        super().__init__(f"{version}{of} is yanked: it is not served.",
+                         hint=f"Point the alias to another version, or ask for exactly these bytes by {pinned}.")
+
+
 class VersionExists(AdapterHubError):
     """A version number that is taken; versions are created once and never changed."""
 

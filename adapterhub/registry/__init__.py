@@ -6,7 +6,7 @@ from adapterhub.registry.folders import WithFolders, is_folder_path
 from adapterhub.registry.gates import Evaluate, Limits
 from adapterhub.registry.pull import Verification
 from adapterhub.registry.registry import ReadableRegistry, Registry
-from adapterhub.registry.resolve import Version
+from adapterhub.registry.resolve import Version, resolve_served
 from adapterhub.registry.search import Listing, Query
 
 __all__ = [
@@ -23,4 +23,5 @@ __all__ = [
     "WithFolders",
     "is_folder_path",
     "open_registries",
+    "resolve_served",
 ]

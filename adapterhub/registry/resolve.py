@@ -1,9 +1,10 @@
 """From a reference to one version: latest, number, alias or digest. It reads no adapter file."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from adapterhub.adapter.reference import LATEST, Reference
-from adapterhub.errors import AdapterNotFound, InvalidFolder, InvalidReference, near_misses
+from adapterhub.errors import AdapterNotFound, InvalidFolder, InvalidReference, VersionYanked, near_misses
 from adapterhub.registry import layout
 from adapterhub.registry.aliases import alias_names, current_move
 from adapterhub.registry.records import VersionRecord, parse_record
@@ -43,6 +44,13 @@ class Version:
         return f"{self.path}@sha256:{self.digest}"
 
 
+class Resolver(Protocol):
+    """A registry, as far as a reference needs it."""
+
+    def resolve(self, reference: str) -> Version:
+        """Return the version that a reference means now."""
+
+
 def resolve(store: Store, reference: Reference) -> Version:
     """Return the version that a reference means now.
 
@@ -61,6 +69,17 @@ def resolve(store: Store, reference: Reference) -> Version:
     if found is None:
         raise _not_found(store, reference)
     return found
+
+
+def resolve_served(registry: Resolver, reference: str) -> Version:
+    """Return the version that a reference means, to be answered with.
+
+    Raises VersionYanked where it is yanked and not asked for by its digest; else as `resolve`.
+    """
+    version = registry.resolve(reference)
+    if version.is_yanked and "@sha256:" not in reference:
+        raise VersionYanked(version.reference, reference, version.pinned)
+    return version
 
 
 def latest(store: Store, path: str) -> Version | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from adapterhub.bases.load import Base, load_base
 from adapterhub.errors import AdapterHubError, Cancelled, DeadlinePassed, NoRoom, PredictionError
-from adapterhub.registry import ReadableRegistry, Version, WithFolders, open_registries
+from adapterhub.registry import ReadableRegistry, Version, WithFolders, open_registries, resolve_served
 from adapterhub.runtime.answer import Answer, Failure
 from adapterhub.runtime.cache import AdapterCache
 from adapterhub.runtime.config import RuntimeConfig
@@ -77,14 +77,14 @@ class Runtime:
 
     def load(self, reference: str) -> Version:
         """Load an adapter ahead of its first row, and return its version. Raises as `predict`."""
-        version = self.registry.resolve(reference)
+        version = resolve_served(self.registry, reference)
         with self._lock:
             self._ensure(version, in_use={version.digest})
         return version
 
     def pin(self, reference: str) -> Version:
         """Load an adapter and keep it resident until `unpin`. Raises as `predict`."""
-        version = self.registry.resolve(reference)
+        version = resolve_served(self.registry, reference)
         with self._lock:
             self._ensure(version, in_use={version.digest})
             self._shared.adapters.pin(version.digest)
@@ -149,7 +149,7 @@ class Runtime:
             if not isinstance(reference, str):
                 raise PredictionError(f"A reference must be a text, found {type(reference).__name__}.",
                                       hint="Give namespace/name, ./folder, or None for the bare base.")
-            return self.registry.resolve(reference)
+            return resolve_served(self.registry, reference)
         except AdapterHubError as error:
             return error
 

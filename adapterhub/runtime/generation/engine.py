@@ -7,7 +7,7 @@ from typing import Any
 
 from adapterhub.bases.load import Base, load_base
 from adapterhub.errors import AdapterHubError, NoRoom, PredictionError
-from adapterhub.registry import ReadableRegistry, Version, open_registries
+from adapterhub.registry import ReadableRegistry, Version, open_registries, resolve_served
 from adapterhub.runtime.answer import Failure
 from adapterhub.runtime.cache import AdapterCache
 from adapterhub.runtime.generation.admission import Admission
@@ -60,7 +60,7 @@ class Generator:
         the base reads, or does not fit the cache even alone. What is wrong with the adapter itself (BaseMismatch,
         InvalidFolder, RankTooLarge) is raised by the stream.
         """
-        version = None if reference is None else self.registry.resolve(reference)
+        version = None if reference is None else resolve_served(self.registry, reference)
         row = self._requests.row(reference, version, prompt, settings or GenerationSettings(), now=time.monotonic())
         if version and version.digest not in self._model.adapters:
             self._cache.fetch_ahead(version)
