@@ -21,9 +21,12 @@ from transformers import (
 
 from adapterhub.adapter.check import BaseShapes
 from adapterhub.adapter.manifest import BaseFacts
+from adapterhub.bases.embedded import EMBEDDED
 from adapterhub.bases.fingerprint import Fingerprint, fingerprint_base
 from adapterhub.bases.resolve import BaseSource, resolve_base
 from adapterhub.errors import BaseNotFound
+
+_HUB_IDS = {EMBEDDED: "sentence-transformers/all-MiniLM-L6-v2"}
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,11 @@ class Base:
         """What a manifest says of this base."""
         return BaseFacts(id=self.source.id, revision=self.source.revision, fingerprint=self.identity.fingerprint,
                          tokenizer_digest=self.identity.tokenizer, model_type=str(self.config.model_type))
+
+    @property
+    def hub_id(self) -> str:
+        """The name by which stock clients find this base."""
+        return _HUB_IDS.get(self.source.id, self.source.id)
 
     @cached_property
     def skeleton(self) -> PreTrainedModel:

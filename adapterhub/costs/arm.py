@@ -16,11 +16,11 @@ from typing import Any
 
 import psutil
 
+from adapterhub.bases.processor import peak_memory_bytes
 from adapterhub.errors import AdapterHubError
 from adapterhub.progress import Progress
 from adapterhub.settings import Settings
 from adapterhub.training.config import TrainConfig
-from adapterhub.training.export import peak_memory_bytes
 from adapterhub.training.run import TrainResult, run_training
 
 WARM_UP_STEPS = 3

@@ -7,16 +7,12 @@ from pathlib import Path
 from adapterhub.adapter.card import CardFacts, CardTable, render_card
 from adapterhub.adapter.folder import CARD_FILE, read_folder
 from adapterhub.adapter.manifest import MANIFEST_FILE, FileFacts, Manifest
-from adapterhub.bases.embedded import EMBEDDED
 from adapterhub.bases.load import Base
 from adapterhub.files import sha256_of_bytes, write_atomic
 from adapterhub.tasks.task import Evaluation, Task
-from adapterhub.training.usage import usage_of
+from adapterhub.tasks.usage import usage_of
 
 TITLE = "## Beside it, on the same test rows"
-
-
-_HUB_IDS = {EMBEDDED: "sentence-transformers/all-MiniLM-L6-v2"}
 
 
 def card_of(manifest: Manifest, task: Task, evaluation: Evaluation, base: Base) -> str:
@@ -26,14 +22,9 @@ def card_of(manifest: Manifest, task: Task, evaluation: Evaluation, base: Base) 
                                 str(line.support)) for line in report])
               for title, report in evaluation.reports.items()]
     return render_card(CardFacts(
-        task=manifest.task, labels=manifest.labels, method=manifest.method, base=manifest.base, hub_base=hub_id(base),
+        task=manifest.task, labels=manifest.labels, method=manifest.method, base=manifest.base, hub_base=base.hub_id,
         data=manifest.data, metrics=manifest.metrics, training=manifest.training, tables=tables,
-        usage=usage_of(task, hub_id(base), len(manifest.labels))))
-
-
-def hub_id(base: Base) -> str:
-    """Return the name by which stock clients find this base."""
-    return _HUB_IDS.get(base.source.id, base.source.id)
+        usage=usage_of(task, base.hub_id, len(manifest.labels))))
 
 
 def write_card(folder: Path, task: Task, evaluation: Evaluation, base: Base,

@@ -3,10 +3,8 @@
 import importlib.metadata
 import os
 import re
-import resource
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,11 +28,13 @@ from adapterhub.adapter.manifest import (
 )
 from adapterhub.adapter.peft_config import CONFIG_FILE, WEIGHTS_FILE
 from adapterhub.bases.load import Base
+from adapterhub.bases.processor import peak_memory_bytes
 from adapterhub.errors import TrainingError
 from adapterhub.files import canonical_json, folder_written_whole, read_json, sha256_of_file
-from adapterhub.tasks.task import Evaluation, Example, Task, TokenSequence
+from adapterhub.tasks.probe import draw_rows, probe_examples
+from adapterhub.tasks.task import Evaluation, Task
 from adapterhub.training.config import TrainConfig
-from adapterhub.training.describe import card_of, hub_id
+from adapterhub.training.describe import card_of
 from adapterhub.training.evaluate import compute_outputs
 from adapterhub.training.methods import State, TrainedModel
 
@@ -87,18 +87,6 @@ def rounded(state: State, dtype: torch.dtype) -> State:
     return {name: value.to(dtype).float() for name, value in state.items()}
 
 
-def peak_memory_bytes() -> int:
-    """Return the process's highest resident set; on a GPU, the most bytes allocated there."""
-    if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
-    with suppress(OSError):  # Linux; getrusage's peak is inherited from the process that started this one
-        found = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), flags=re.MULTILINE)
-        if found:
-            return int(found.group(1)) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
 @contextmanager
 def _tensor_errors_as_os_errors() -> Iterator[None]:
     """Turn what safetensors raises where the system refuses to write into the OSError that it stands for."""
@@ -122,7 +110,7 @@ def _write_peft_files(folder: Path, trained: TrainedModel, state: State, base: B
     save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     raw = read_json(folder / CONFIG_FILE)
     # PEFT writes this machine's path, and head names that the architecture does not have.
-    raw |= {"base_model_name_or_path": hub_id(base), "revision": base.source.revision, "inference_mode": True,
+    raw |= {"base_model_name_or_path": base.hub_id, "revision": base.source.revision, "inference_mode": True,
             "modules_to_save": trained.head_modules or None, "target_modules": sorted(trained.target_modules)}
     (folder / CONFIG_FILE).write_bytes(canonical_json(raw))
 
@@ -134,7 +122,7 @@ def _manifest(folder: Path, config: TrainConfig, base: Base, task: Task, trained
         method=MethodFacts(name=config.method, rank=config.rank, target_modules=sorted(trained.target_modules),
                            n_parameters=sum(value.numel() for value in state.values()),
                            dtype=str(facts.dtype).removeprefix("torch.")),
-        head=HeadFacts(modules=trained.head_modules, max_length=config.max_length),
+        head=HeadFacts(modules=trained.head_modules, max_length=config.length),
         training=TrainingFacts(seed=config.seed, hyperparameters=config.hyperparameters(),
                                seconds=round(facts.seconds, 1),
                                versions={name: importlib.metadata.version(name) for name in _VERSIONS},
@@ -149,22 +137,12 @@ def _with_files(manifest: Manifest, folder: Path) -> Manifest:
 
 
 def _probe(model: torch.nn.Module, task: Task, base: Base) -> list[ProbeRow]:
-    """Run three fixed token sequences, drawn by a seeded generator, never training rows."""
-    generator = torch.Generator().manual_seed(20)
-    special = set(base.tokenizer.all_special_ids)
-    rows = []
-    for length in (6, 11, 17):
-        drawn = torch.randint(0, len(base.tokenizer), (4 * length,), generator=generator).tolist()
-        rows.append([i for i in drawn if i not in special][:length])
+    """Run the fixed token sequences."""
+    rows = draw_rows(base.tokenizer)
     examples = probe_examples(rows)
     outputs = compute_outputs(model.cpu(), task, examples, _pad_id(base))
     return [ProbeRow(input_ids=row, outputs=[round(value, 7) for value in output[0].flatten().tolist()])
             for row, output in zip(rows, outputs, strict=True)]
-
-
-def probe_examples(rows: Sequence[list[int]]) -> list[Example]:
-    """Return probe sequences as examples."""
-    return [Example(sequences=[TokenSequence(input_ids=row, token_type_ids=[0] * len(row))]) for row in rows]
 
 
 def _require_reload(folder: Path, base: Base, task: Task, labels: list[str], probe: list[ProbeRow]) -> None:

@@ -17,10 +17,11 @@ from adapterhub.adapter.peft_config import CONFIG_FILE, PREFIX, WEIGHTS_FILE
 from adapterhub.bases.load import Base, load_base
 from adapterhub.errors import BaseMismatch, InvalidConfig, InvalidFolder, TrainingError
 from adapterhub.settings import Settings
+from adapterhub.tasks.probe import probe_examples
 from adapterhub.tasks.table import find_task
 from adapterhub.training.config import TrainConfig
 from adapterhub.training.evaluate import compute_outputs
-from adapterhub.training.export import PROBE_TOLERANCE, probe_examples
+from adapterhub.training.export import PROBE_TOLERANCE
 from adapterhub.training.methods import build_model
 from adapterhub.training.run import TrainResult, train
 

@@ -12,6 +12,11 @@ _EXAMPLES = {
         _LABELS,
         'encoded = tokenizer(["some", "words"], is_split_into_words=True, return_tensors="pt")',
         "print([labels[i] for i in model(**encoded).logits[0].argmax(dim=-1)])  # one tag per subword"],
+    "question-answering": [
+        'encoded = tokenizer("a question", "a text that holds the answer", return_tensors="pt")',
+        "output = model(**encoded)",
+        "first, last = int(output.start_logits[0].argmax()), int(output.end_logits[0].argmax())",
+        'print(tokenizer.decode(encoded["input_ids"][0][first:last + 1]))'],
     "sentence-similarity": [
         'encoded = tokenizer(["a question", "an answer to it"], padding=True, return_tensors="pt")',
         'mask = encoded["attention_mask"].unsqueeze(-1)',
