@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from adapterhub.adapter.front_matter import front_matter
 from adapterhub.adapter.manifest import BaseFacts, DataFacts, MethodFacts, Metric, TrainingFacts
+from adapterhub.adapter.plain_text import made_harmless
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,7 @@ def render_card(facts: CardFacts) -> str:
         _making(facts.training),
         f"## Use it with stock PEFT\n\n```python\n{facts.usage}\n```\n",
     ]
-    return "\n".join(part for part in parts if part)
+    return made_harmless("\n".join(part for part in parts if part))
 
 
 def _making(training: TrainingFacts) -> str:

@@ -3,11 +3,14 @@
 It knows the files, not whether they fit a base (check.py).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from adapterhub.adapter.manifest import MANIFEST_FILE, Manifest, parse_manifest
 from adapterhub.adapter.peft_config import CONFIG_FILE, WEIGHTS_FILE, PeftConfig, parse_peft_config
+from adapterhub.adapter.plain_text import require_harmless
+from adapterhub.adapter.tensors import read_headers
 from adapterhub.errors import DataError, InvalidFolder
 from adapterhub.files import sha256_of_bytes, storage_errors
 
@@ -17,8 +20,8 @@ FOLDER_FILES = (*CONTENT_FILES, MANIFEST_FILE)
 REGISTRY_FILES = ("claim.json", "version.json", "yanked.json")
 """What a registry keeps beside the four files of a version."""
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib")
-_MAX_TEXT_BYTES = 64 << 20
-"""No manifest, config or card is larger; what is was not written by adapterhub or PEFT."""
+_MAX_BYTES = {MANIFEST_FILE: 2 << 20, CONFIG_FILE: 1 << 20, CARD_FILE: 1 << 20}
+"""Ten times the largest that adapterhub and PEFT write; a file of lies shall not cost more to refuse."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,10 @@ class AdapterFolder:
     files: dict[str, bytes]
 
 
+_SOON_READ_BYTES = 32 << 20
+"""A file up to this size is read before its header is looked at: that costs less than opening it twice."""
+
+
 def read_folder(path: Path) -> AdapterFolder:
     """Read a folder and compare every digest.
 
@@ -41,7 +48,8 @@ def read_folder(path: Path) -> AdapterFolder:
     if not path.is_dir():
         raise DataError(f"No such adapter folder: {path}.", hint="Give the folder that `adapterhub train` wrote.")
     with storage_errors(path):
-        _require_safe_entries(path)
+        require_safe_entries(path)
+        require_bounded_files(path)
         files = {name: (path / name).read_bytes() for name in FOLDER_FILES}
     return parse_folder(path, files)
 
@@ -50,29 +58,49 @@ def parse_folder(path: Path, files: dict[str, bytes]) -> AdapterFolder:
     """Parse the four files' bytes, wherever they came from. Raises InvalidFolder as `read_folder`."""
     if missing := [name for name in FOLDER_FILES if name not in files]:
         raise InvalidFolder(str(path), [f"{name} is missing" for name in missing])
-    if len(files[MANIFEST_FILE]) > _MAX_TEXT_BYTES:
-        raise InvalidFolder(str(path), [f"{MANIFEST_FILE} has {len(files[MANIFEST_FILE])} bytes"])
+    _require_sizes(path, {name: len(files[name]) for name in _MAX_BYTES})
     manifest = parse_manifest(files[MANIFEST_FILE], str(path))
     if faults := _digest_faults(manifest, files):
         raise InvalidFolder(str(path), faults, hint="Its bytes changed after it was made: pull or train it again.")
+    require_harmless(files[CARD_FILE], path, CARD_FILE)
     return AdapterFolder(path=path, digest=sha256_of_bytes(files[MANIFEST_FILE]), manifest=manifest,
                          config=parse_peft_config(files[CONFIG_FILE], path), files=files)
 
 
-def _require_safe_entries(path: Path) -> None:
+def require_safe_entries(path: Path) -> None:
+    """Refuse links, pickles, and whatever else is not of an adapter. Raises InvalidFolder with all of them."""
     faults = []
     for entry in sorted(path.iterdir()):
+        shown = entry.name if entry.name.isprintable() else repr(entry.name)
         if entry.is_symlink():
-            faults.append(f"{entry.name} is a symbolic link")
+            faults.append(f"{shown} is a symbolic link")
         elif entry.suffix.lower() in _PICKLES:
-            faults.append(f"{entry.name} may be a pickle, which can run code; only safetensors is accepted")
+            faults.append(f"{shown} may be a pickle, which can run code; only safetensors is accepted")
         elif entry.name not in FOLDER_FILES and entry.name not in REGISTRY_FILES:
-            faults.append(f"{entry.name} is unexpected, an adapter folder holds only {', '.join(FOLDER_FILES)}")
+            faults.append(f"{shown} is unexpected, an adapter folder holds only {', '.join(FOLDER_FILES)}")
         elif not entry.is_file():
-            faults.append(f"{entry.name} is not a plain file")
+            faults.append(f"{shown} is not a plain file")
     faults += [f"{name} is missing" for name in FOLDER_FILES if not (path / name).is_file()]
     if faults:
         raise InvalidFolder(str(path), faults, hint="`adapterhub train` writes a folder that is accepted.")
+
+
+def require_bounded_files(path: Path) -> None:
+    """Refuse texts too large and a tensor header that lies, before what is behind them is read; absent files pass.
+
+    Raises InvalidFolder.
+    """
+    _require_sizes(path, {name: (path / name).stat().st_size for name in _MAX_BYTES if (path / name).is_file()})
+    weights = path / WEIGHTS_FILE
+    if weights.is_file() and weights.stat().st_size > _SOON_READ_BYTES:
+        read_headers(weights)
+
+
+def _require_sizes(path: Path, sizes: Mapping[str, int]) -> None:
+    faults = [f"{name} has {sizes[name]:,} bytes, expected at most {most:,}" for name, most in _MAX_BYTES.items()
+              if sizes.get(name, 0) > most]
+    if faults:
+        raise InvalidFolder(str(path), faults, hint="Neither adapterhub nor PEFT writes such a file.")
 
 
 def _digest_faults(manifest: Manifest, files: dict[str, bytes]) -> list[str]:

@@ -3,10 +3,11 @@
 It reads and writes; whether the folder agrees with it is check.py's work.
 """
 
+import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, FailFast, TypeAdapter, ValidationError
 
 from adapterhub.errors import InvalidFolder
 from adapterhub.files import canonical_json
@@ -14,6 +15,10 @@ from adapterhub.files import canonical_json
 FORMAT = 1
 MANIFEST_FILE = "adapterhub.json"
 _STRICT = ConfigDict(extra="forbid")
+_MAX_FAULTS = 100
+Item = TypeVar("Item")
+ListOf = Annotated[list[Item], FailFast()]
+"""Told by its first fault: one error for each of a million items would take gigabytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +30,7 @@ class MethodFacts:
     name: str
     """PEFT's method name in lower case: `lora`."""
     rank: int
-    target_modules: list[str]
+    target_modules: ListOf[str]
     n_parameters: int
     """Tensors' elements in the file: adapter and head."""
     dtype: str
@@ -54,7 +59,7 @@ class HeadFacts:
 
     __pydantic_config__ = _STRICT
 
-    modules: list[str]
+    modules: ListOf[str]
     """Modules saved whole beside the delta, in PEFT's `modules_to_save`; empty for embeddings."""
     max_length: int
     """Tokens after which a text was cut in training."""
@@ -118,8 +123,8 @@ class ProbeRow:
 
     __pydantic_config__ = _STRICT
 
-    input_ids: list[int]
-    outputs: list[float]
+    input_ids: ListOf[int]
+    outputs: ListOf[float]
     """Logits [labels], [T * labels] row by row, or the embedding [I]."""
 
 
@@ -131,17 +136,17 @@ class Manifest:
 
     format: int = FORMAT
     task: str
-    labels: list[str]
+    labels: ListOf[str]
     """In the order of the head's outputs; empty where the task has none."""
     method: MethodFacts
     base: BaseFacts
     head: HeadFacts
     data: DataFacts
-    metrics: list[Metric]
+    metrics: ListOf[Metric]
     training: TrainingFacts
-    parents: list[str] = field(default_factory=list)
+    parents: ListOf[str] = field(default_factory=list)
     """What it was continued from: `namespace/name@sha256:...`."""
-    probe: list[ProbeRow]
+    probe: ListOf[ProbeRow]
     files: dict[str, FileFacts]
     """Every other file of the folder."""
 
@@ -160,13 +165,21 @@ _ADAPTER: TypeAdapter[Manifest] = TypeAdapter(Manifest)
 def parse_manifest(data: bytes, folder: str) -> Manifest:
     """Parse a manifest's bytes. Raises InvalidFolder with every field at fault."""
     try:
-        manifest = _ADAPTER.validate_json(data)
+        manifest = _ADAPTER.validate_python(json.loads(data))  # validate_json copies the whole for each field missing
     except ValidationError as error:
-        raise InvalidFolder(folder, [_fault(fault) for fault in error.errors()]) from error
+        raise InvalidFolder(folder, _faults(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidFolder(folder, [f"{MANIFEST_FILE} is not readable JSON ({str(error)[:200]})"]) from error
     if manifest.format > FORMAT:
         raise InvalidFolder(folder, [f"{MANIFEST_FILE} has format {manifest.format}, this adapterhub reads {FORMAT}"],
                             hint="Update adapterhub.")
     return manifest
+
+
+def _faults(error: ValidationError) -> list[str]:
+    if error.error_count() > _MAX_FAULTS:
+        return [f"{MANIFEST_FILE} has {error.error_count():,} faults"]
+    return [_fault(fault) for fault in error.errors(include_url=False, include_context=False, include_input=False)]
 
 
 def _fault(fault: Any) -> str:

@@ -2,11 +2,11 @@
 
 import json
 import math
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import regex
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from adapterhub.errors import InvalidFolder
@@ -28,7 +28,9 @@ _MOVING_STARTS = ("pissa", "olora")
 """Initialisations that change the frozen weight, by a decomposition of it that comes out the same each time."""
 _PLAIN_STARTS = ("gaussian", "eva", "orthogonal", "mica")
 """Initialisations that leave the frozen weight as it is; what they began with does not matter any more."""
-_LAYER_NUMBER = re.compile(r".*\.[^.]*\.(\d+)\.")
+_MATCH_TIMEOUT_S = 0.2
+"""A pattern of PEFT's takes microseconds; one that repeats a repetition may take years."""
+_LAYER_NUMBER = regex.compile(r".*\.[^.]*\.(\d+)\.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +110,8 @@ def parse_peft_config(data: bytes, folder: Path) -> PeftConfig:
         config = _ADAPTER.validate_python(raw)
     except (ValidationError, ValueError, RecursionError) as error:
         raise InvalidFolder(str(folder), [f"{CONFIG_FILE} cannot be read ({_first_line(error)})"]) from error
+    if not isinstance(raw, dict):
+        raise InvalidFolder(str(folder), [f"{CONFIG_FILE} is no JSON object"])
     faults = [f"{CONFIG_FILE} sets {knob}, which adapterhub does not serve" for knob in _REFUSED_KNOBS if raw.get(knob)]
     if config.peft_type not in METHOD_NAMES:
         faults.append(f"method {config.peft_type} is not served, expected {' or '.join(METHOD_NAMES)}")
@@ -121,6 +125,8 @@ def parse_peft_config(data: bytes, folder: Path) -> PeftConfig:
         faults.append(f"{CONFIG_FILE} has rank {config.r}, expected at least 1")
     if not config.target_modules:
         faults.append(f"{CONFIG_FILE} names no target module")
+    faults += [f"{CONFIG_FILE} has rank {rank} for {pattern!r}, expected at least 1"
+               for pattern, rank in config.rank_pattern.items() if rank < 1]
     faults += [f"{CONFIG_FILE} has lora_alpha {alpha}, expected a finite number"
                for alpha in (config.lora_alpha, *config.alpha_pattern.values()) if not math.isfinite(alpha)]
     faults += [f"{CONFIG_FILE}: {pattern!r} is no regular expression"
@@ -137,22 +143,31 @@ def _patterns(config: PeftConfig) -> list[str]:
 
 def _is_among(module: str, targets: list[str] | str) -> bool:
     if isinstance(targets, str):
-        return re.fullmatch(targets, module) is not None
+        return _match(targets, module) is not None
     return any(module == target or module.endswith("." + target) for target in targets)
 
 
 def _is_pattern(text: str) -> bool:
     try:
-        re.compile(text)
-    except (re.error, RecursionError, OverflowError):
+        regex.compile(text)
+    except (regex.error, RecursionError, OverflowError, ValueError):
         return False
     return True
+
+
+def _match(pattern: str, module: str) -> object:
+    """Match a whole name in bounded time. Raises InvalidFolder where the pattern is made to take for ever."""
+    try:
+        return regex.fullmatch(pattern, module, timeout=_MATCH_TIMEOUT_S)
+    except TimeoutError as error:
+        raise InvalidFolder(CONFIG_FILE, [f"the pattern {pattern[:80]!r} takes too long to match {module}"],
+                            hint="List the target modules by their names.") from error
 
 
 def _by_pattern(patterns: dict[str, Any], module: str, default: float) -> float:
     """Find a module's own value as PEFT does. Source: peft 0.21.2 utils/other.py get_pattern_key."""
     for pattern, value in patterns.items():
-        if re.match(rf"(.*\.)?({pattern})$", module):
+        if _match(rf"(.*\.)?({pattern})", module):
             return float(value)
     return default
 

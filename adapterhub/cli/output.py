@@ -45,7 +45,8 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
 
 def fail(sentence: str) -> None:
     """Print a fault's sentence and leave with exit code 2."""
-    click.echo(f"Error: {' '.join(sentence.split())}", err=True)
+    shown = "".join(sign if sign.isprintable() else "\ufffd" for sign in " ".join(sentence.split()))
+    click.echo(f"Error: {shown}", err=True)  # a name in a file may hold signs that move the cursor
     raise SystemExit(EXIT_FAULT)
 
 

@@ -4,12 +4,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adapterhub.adapter.check import BaseShapes, check_folder
-from adapterhub.adapter.folder import FOLDER_FILES, AdapterFolder, parse_folder
+from adapterhub.adapter.folder import (
+    FOLDER_FILES,
+    AdapterFolder,
+    parse_folder,
+    require_bounded_files,
+    require_safe_entries,
+)
 from adapterhub.adapter.manifest import MANIFEST_FILE
 from adapterhub.errors import InvalidFolder
 from adapterhub.files import folder_written_whole, require_free, sha256_of_bytes
 from adapterhub.registry import layout
 from adapterhub.registry.publish import size_bytes
+from adapterhub.registry.records import ClaimRecord, VersionRecord, YankRecord, parse_record
 from adapterhub.registry.resolve import Version
 from adapterhub.registry.stores import Store
 
@@ -31,6 +38,8 @@ def read(store: Store, version: Version) -> AdapterFolder:
 
     Raises InvalidFolder with what is missing or changed.
     """
+    if store.root is not None:
+        require_bounded_files(_shown_path(store, version))
     found = {name: store.get(layout.file_key(version.path, version.version, name)) for name in FOLDER_FILES}
     files = {name: data for name, data in found.items() if data is not None}
     if MANIFEST_FILE in files and (digest := sha256_of_bytes(files[MANIFEST_FILE])) != version.digest:
@@ -63,8 +72,11 @@ def verify(store: Store, version: Version, base: BaseShapes | None = None) -> Ve
 
     Raises InvalidFolder with the faults; BaseMismatch where `base` is another one than the adapter's.
     """
+    if store.root is not None:
+        require_safe_entries(_shown_path(store, version))
     content = read(store, version)
     tensors = check_folder(content, base)
+    _check_records(store, version)
     checks = ["version.json is as it was written", f"the manifest has digest {version.digest[:12]}",
               *(f"{name} has the digest that the manifest states" for name in content.manifest.files),
               "names, shapes, rank and values of the tensors agree with the configuration",
@@ -73,6 +85,15 @@ def verify(store: Store, version: Version, base: BaseShapes | None = None) -> Ve
     against_base = "the tensors fit the base's modules"
     return Verification(version=version, checks=(*checks, against_base) if base else tuple(checks),
                         not_checked=("the probe",) if base else (against_base, "the probe"), n_tensors=n_tensors)
+
+
+def _check_records(store: Store, version: Version) -> None:
+    """Read the small records beside a version; each says by its checksum whether it is as it was written."""
+    for name, kind in ((layout.VERSION_FILE, VersionRecord), (layout.CLAIM_FILE, ClaimRecord),
+                       (layout.YANKED_FILE, YankRecord)):
+        key = layout.file_key(version.path, version.version, name)
+        if (data := store.get(key)) is not None:
+            parse_record(kind, data, key)
 
 
 def _shown_path(store: Store, version: Version) -> Path:

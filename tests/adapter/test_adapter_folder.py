@@ -89,7 +89,7 @@ def test_manifest_without_a_files_digest_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("change", "reason"), [
     ({"format": 2}, "has format 2, this adapterhub reads 1"),
-    ({"labels": "card"}, "labels: input should be a valid array"),
+    ({"labels": "card"}, "labels: input should be a valid list"),
     ({"secret": 1}, "secret: "),
     ({"method": {}}, "method.name: "),
 ])

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from adapter_folders import base_shapes, names_in, write_adapter_folder
 from adapterhub.adapter.folder import FOLDER_FILES, read_folder
 from adapterhub.errors import AdapterHubError, BaseMismatch, DataError, InvalidFolder, StorageError
 from adapterhub.registry import Registry
+from adapterhub.settings import Settings
 
 
 @pytest.fixture
@@ -73,19 +75,56 @@ def test_verification_against_another_base_is_refused(registry: Registry) -> Non
         registry.verify("a/b", base_shapes(fingerprint="0" * 64))
 
 
+def flips(path: Path) -> Iterator[None]:
+    """Flip one bit in each of 64 regions of a file in turn, and leave it as it was."""
+    data = path.read_bytes()
+    regions = range(0, len(data), max(1, len(data) // 64))
+    for number, place in enumerate((*regions, len(data) - 1)):
+        path.unlink()
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1 << number % 8]) + data[place + 1:])
+        yield
+    path.write_bytes(data)
+
+
 @pytest.mark.parametrize("name", [*FOLDER_FILES, "version.json"])
 @pytest.mark.parametrize("act", [Registry.verify, Registry.read])
-def test_every_flipped_byte_of_every_file_is_found(act, name: str, registry: Registry, version_folder: Path) -> None:
-    path = version_folder / name
-    data = path.read_bytes()
-    regions = range(0, len(data), max(1, len(data) // 40))
-    for place in (*regions, len(data) - 1):
-        path.unlink()
-        path.write_bytes(data[:place] + bytes([data[place] ^ 0x20]) + data[place + 1:])
+def test_every_flipped_region_of_every_file_is_found(act, name: str, registry: Registry, version_folder: Path) -> None:
+    for _ in flips(version_folder / name):
         with pytest.raises(AdapterHubError):
             act(registry, "a/b@1")
-    path.write_bytes(data)
     act(registry, "a/b@1")
+
+
+@pytest.mark.parametrize("name", ["claim.json", "yanked.json"])
+def test_every_flipped_region_of_a_record_beside_is_found_by_verifying(name: str, registry: Registry,
+                                                                      version_folder: Path) -> None:
+    registry.yank("a/b@1", "labels were swapped")
+    for _ in flips(version_folder / name):
+        with pytest.raises(InvalidFolder, match="cannot be trusted"):
+            registry.verify("a/b@1")
+    registry.verify("a/b@1")
+
+
+def test_every_flipped_region_of_an_aliases_move_is_found_by_who_asks_for_it(registry: Registry,
+                                                                            tmp_path: Path) -> None:
+    registry.promote("a/b@1", "production")
+    for _ in flips(tmp_path / "registry/a/b/aliases/production/1.json"):
+        for ask in (registry.read, registry.verify, registry.history):
+            with pytest.raises(InvalidFolder, match="cannot be trusted"):
+                ask("a/b@production")
+    registry.read("a/b@production")
+
+
+def test_every_flipped_region_of_a_real_adapter_is_found(tmp_path: Path) -> None:
+    shipped = Settings.from_environment({}).shipped_registry
+    assert shipped is not None
+    copy = tmp_path / "copy"
+    shutil.copytree(shipped / "support/banking77", copy / "support/banking77")
+    for name in (*FOLDER_FILES, "version.json"):
+        for _ in flips(copy / "support/banking77/versions/1" / name):
+            with pytest.raises(AdapterHubError):
+                Registry(copy).read("support/banking77@1")
+    Registry(copy).verify("support/banking77@1")
 
 
 @pytest.mark.parametrize("name", FOLDER_FILES)
