@@ -3,6 +3,7 @@
 import click
 
 from adapterhub.cli.demo import demo
+from adapterhub.cli.diff import diff
 from adapterhub.cli.doctor import doctor
 from adapterhub.cli.gates import gate
 from adapterhub.cli.predict import predict
@@ -20,5 +21,5 @@ def main() -> None:
 
 for command in (train, evaluate, publish, list_adapters, search, show, pull, verify, promote, rollback, history,
                 predict, demo, doctor, gate, at, yank, sweep, copy_adapters, backup, restore, watch, policy,
-                fits):
+                fits, diff):
     main.add_command(command)

@@ -11,7 +11,7 @@ from adapterhub.cli.main import main
 
 COMMANDS = ("train", "evaluate", "publish", "list", "search", "show", "pull", "verify", "promote", "rollback",
             "history", "predict", "demo", "doctor", "at", "yank", "sweep", "copy", "backup", "restore", "watch",
-            "policy", "fits")
+            "policy", "fits", "diff")
 GROUPS = ("gate",)
 WITHOUT_JSON = ("predict", "watch")
 """Their lines are JSON already."""
