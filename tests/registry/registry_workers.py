@@ -1,4 +1,4 @@
-"""What runs in other processes in the registry's tests: publishers at once, promoters at once, publishers that die."""
+"""What runs in other processes in the registry's tests: publishers that die before each step, a bucket after a fork."""
 
 import os
 import signal
@@ -7,16 +7,6 @@ from pathlib import Path
 
 from adapterhub.errors import StorageError
 from adapterhub.registry import Registry
-
-
-def publish_one(place: str, folder: str, path: str) -> int:
-    """Publish and return the number that it became."""
-    return Registry(place).publish(folder, path).version
-
-
-def promote_one(place: str, reference: str) -> int:
-    """Promote and return the number of the move."""
-    return Registry(place).promote(reference, "production").number
 
 
 def count_steps(place: str, folder: str, path: str) -> int:

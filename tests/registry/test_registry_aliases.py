@@ -1,13 +1,11 @@
 """Aliases move one after another, keep their whole history and find their way back."""
 
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 from adapter_folders import write_adapter_folder
 from hypothesis import given
 from hypothesis import strategies as st
-from registry_workers import promote_one
 
 from adapterhub.errors import AdapterNotFound, InvalidFolder, InvalidReference, PromotionRefused
 from adapterhub.registry import Registry
@@ -150,15 +148,6 @@ def test_two_who_expect_the_same_move_cannot_both_win(registry: Registry, monkey
     with pytest.raises(PromotionRefused):
         promote(store, "a/b", "production", Target(version=1, digest="0" * 64), Mark(at="now"), expected=0)
     assert [move.version for move in registry.history(ALIAS)] == [2]
-
-
-def test_promotions_at_once_leave_one_order_of_history(registry: Registry) -> None:
-    with get_context("spawn").Pool(4) as pool:
-        calls = [(registry.where, f"a/b@{1 + call % 4}") for call in range(16)]
-        pool.starmap(promote_one, calls, chunksize=1)
-    moves = registry.history(ALIAS)
-    assert [move.number for move in moves] == list(range(1, len(moves) + 1))
-    assert [move.previous for move in moves] == [None, *(move.version for move in moves[:-1])]
 
 
 def test_damaged_move_is_never_passed_over_in_silence(registry: Registry, tmp_path: Path) -> None:

@@ -8,14 +8,13 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 from adapter_folders import Corruption, edit_manifest, names_in, write_adapter_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from registry_workers import count_steps, in_clean_process, publish_killed, publish_one
+from registry_workers import count_steps, in_clean_process, publish_killed
 
 from adapterhub.adapter.folder import FOLDER_FILES
 from adapterhub.adapter.plain_text import made_harmless
@@ -138,17 +137,6 @@ def test_reading_an_absent_place_finds_nothing_and_creates_nothing(registry: Reg
     with pytest.raises(AdapterNotFound):
         registry.resolve("a/b")
     assert names_in(tmp_path) == []
-
-
-def test_eight_publishers_at_once_get_eight_contiguous_versions(tmp_path: Path) -> None:
-    place = str(tmp_path / "registry")
-    calls = [(place, str(write_adapter_folder(tmp_path / str(seed), seed=seed)), "a/b") for seed in range(8)]
-    with get_context("spawn").Pool(8) as pool:
-        got = pool.starmap(publish_one, calls, chunksize=1)
-    versions = Registry(place).versions("a/b")
-    assert sorted(got) == [version.version for version in versions] == list(range(1, 9))
-    assert len({version.digest for version in versions}) == 8
-    assert [Registry(place).verify(version).version for version in versions] == versions
 
 
 def test_publisher_killed_before_any_step_leaves_nothing_or_all(tmp_path: Path) -> None:

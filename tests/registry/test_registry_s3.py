@@ -1,11 +1,9 @@
 """The registry on S3, against a server that speaks its protocol: the same promises, and each fault in one sentence."""
 
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 from adapter_folders import write_adapter_folder
-from registry_workers import promote_one, publish_one
 from s3_server import S3Server, s3_server
 
 from adapterhub.adapter.folder import FOLDER_FILES
@@ -47,19 +45,6 @@ def test_object_is_created_once_on_s3(bucket: str) -> None:
     store.delete("a/d/e")
     store.delete("a/d/e")
     assert store.keys("a") == ["a/b"]
-
-
-@pytest.mark.timeout(240)
-def test_publishers_and_promoters_at_once_lose_nothing_on_s3(bucket: str, tmp_path: Path) -> None:
-    folders = [str(write_adapter_folder(tmp_path / str(seed), seed=seed)) for seed in range(12)]
-    with get_context("spawn").Pool(4) as pool:
-        got = pool.starmap(publish_one, [(bucket, folder, "a/b") for folder in folders], chunksize=1)
-        moves = pool.starmap(promote_one, [(bucket, f"a/b@{number}") for number in range(1, 9)], chunksize=1)
-    registry = Registry(bucket)
-    assert sorted(got) == [version.version for version in registry.versions("a/b")] == list(range(1, 13))
-    history = registry.history("a/b@production")
-    assert sorted(moves) == [move.number for move in history] == list(range(1, 9))
-    assert [move.previous for move in history] == [None, *(move.version for move in history[:-1])]
 
 
 def test_missing_bucket_is_told(s3: S3Server, bucket: str, tmp_path: Path) -> None:
