@@ -72,6 +72,18 @@ def pair_rows(count: int = 40) -> Rows:
             for i in range(count)]
 
 
+def answer_rows(count: int = 60) -> Rows:
+    """Return questions where somebody is, each with a context of several sentences that says it, as SQuAD does."""
+    rows: Rows = []
+    for i in range(count):
+        person, place = PEOPLE[i % 3], PLACES[(i // 3) % 3]
+        around = [f"{FILLERS[(i + k) % 8]} {word} is new ." for k, word in enumerate(("card", "loan", "soup", "team"))]
+        context = " ".join([*around[:i % 5], f"{person} is in {place} .", *around[i % 5:]])
+        rows.append({"question": f"where is {person}", "context": context,
+                     "answers": {"text": [place], "answer_start": [context.index(place)]}})
+    return rows
+
+
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     """Write rows in the format that the file's name says: csv, tsv, json, jsonl, each also .gz, parquet."""
     kind = path.name.removesuffix(".gz").rpartition(".")[2].lower()

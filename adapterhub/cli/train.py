@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: adapterhub train --task text-classification --data rows.csv --output folder")
-@click.option("--task", required=True, help="text-classification, token-classification or sentence-similarity.")
+@click.option("--task", required=True, help="text-classification, token-classification, "
+              "sentence-similarity or question-answering.")
 @click.option("--data", required=True, help="A csv, tsv, json, jsonl (.gz) or parquet file, a folder with train, "
               "validation and test, or a Hugging Face data set.")
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="The adapter folder to write.")
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--epochs", type=int, help="Passes over the training rows.  [default: 8, with few rows more]")
 @click.option("--batch-size", type=int, help="Rows per step.  [default: 32, with few rows 16]")
 @click.option("--learning-rate", type=float, help="[default: the method's]")
-@click.option("--max-length", default=128, show_default=True, help="Tokens after which a text is cut.")
+@click.option("--max-length", type=int, help="Tokens after which a text is cut.  [default: the task's]")
 @click.option("--metric", help="Validation metric that chooses the best epoch.  [default: the task's first]")
 @click.option("--patience", default=3, show_default=True, help="Epochs without a better one before stopping.")
 @click.option("--seed", default=0, show_default=True)
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
 @guarded
 def train(task: str, data: str, output: Path, base: str, columns: tuple[str, ...], method: str, rank: int,
           alpha: float | None, targets: str, epochs: int | None, batch_size: int | None, learning_rate: float | None,
-          max_length: int, metric: str | None, patience: int, seed: int, continue_from: Path | None, licence: str,
-          source: str, as_json: bool) -> None:
+          max_length: int | None, metric: str | None, patience: int, seed: int, continue_from: Path | None,
+          licence: str, source: str, as_json: bool) -> None:
     """Train one adapter and write its folder; the base stays as it is.
 
     Ctrl-C ends the training; the best epoch so far is measured and written.
@@ -62,7 +63,7 @@ def train(task: str, data: str, output: Path, base: str, columns: tuple[str, ...
     if as_json:
         print_json(_facts(result))
     else:
-        _print_result(result, max_length)
+        _print_result(result)
     if result.outcome.is_interrupted:
         fail(f"Training was stopped; the best epoch so far ({result.outcome.best_epoch}) is kept in {output}.")
 
@@ -116,10 +117,10 @@ def _facts(result: "TrainResult") -> dict[str, Any]:
             "truncated_rows": result.n_truncated, "seconds": round(outcome.seconds, 1)}
 
 
-def _print_result(result: "TrainResult", max_length: int) -> None:
+def _print_result(result: "TrainResult") -> None:
     outcome = result.outcome
     if result.evaluation.n_rows:
         print_evaluation(result.evaluation)
     click.echo(f"{result.n_trained:,} parameters trained in {outcome.seconds:.0f} s, best epoch {outcome.best_epoch} "
-               f"of {outcome.epochs_done}; {result.n_truncated} rows cut at {max_length} tokens.")
+               f"of {outcome.epochs_done}; {result.n_truncated} rows cut at {result.max_length} tokens.")
     click.echo(f"Wrote {result.folder}. Next: adapterhub publish {result.folder} namespace/name")

@@ -14,6 +14,9 @@ COMMON_COLUMNS: dict[str, tuple[str, ...]] = {
     "tags": ("tags", "ner_tags", "labels", "entities"),
     "query": ("query", "question", "text", "sentence1", "anchor"),
     "answer": ("answer", "positive", "passage", "text_pair", "sentence2", "response"),
+    "question": ("question", "query"),
+    "context": ("context", "passage", "paragraph", "document", "text"),
+    "answers": ("answers", "answer"),
     "score": ("score", "similarity", "similarity_score"),
 }
 

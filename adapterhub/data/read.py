@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from adapterhub.data.answers import parse_answers, place_answers
 from adapterhub.data.columns import Columns, match_columns
 from adapterhub.data.formats import Table, read_table
 from adapterhub.errors import DataError
@@ -53,6 +54,10 @@ def _value(name: str, value: Any) -> Any:
     """Return a raw value as its field's type where it can be; `_fault` tells the others."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
+    if name == "answers":
+        return parse_answers(value)
+    if name == "context" and isinstance(value, str):
+        return value  # as it is: answers are found by their place in it
     if name in _LIST_FIELDS:
         items = _as_list(value)
         return items if items is None else ["" if item is None else str(item) for item in items]
@@ -80,8 +85,10 @@ def _fault(row: Mapping[str, Any], columns: Columns) -> str | None:
     """Return what is wrong with a row, None where nothing is."""
     for name in (*columns.required, *(name for name in columns.optional if name in row)):
         value = row.get(name)
-        if value is None or value == "" or value == []:
+        if value is None or value == [] or (isinstance(value, str) and not value.strip()):
             return f"has no {name}"
+        if name == "answers":
+            continue
         if name == "score":
             if not isinstance(value, float) or not math.isfinite(value):
                 return f"has the score {value!r}, expected a number"
@@ -89,7 +96,7 @@ def _fault(row: Mapping[str, Any], columns: Columns) -> str | None:
             return f"has a {type(value).__name__} as its {name}, expected a string"
         elif not _is_unicode(value):
             return f"has a {name} with half a surrogate pair, which is no text"
-    return _tag_fault(row)
+    return place_answers(row) if "answers" in row and "context" in row else _tag_fault(row)
 
 
 def _tag_fault(row: Mapping[str, Any]) -> str | None:

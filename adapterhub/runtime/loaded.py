@@ -26,6 +26,8 @@ class LoadedAdapter:
     task: Task
     labels: list[str]
     head: Mapping[str, torch.Tensor]
+    max_length: int | None = None
+    """Tokens of a sequence in training; None: as many as the base reads."""
     pool: SlotPool | None = None
     """None where it has no A and B."""
     slot: int = -1
@@ -108,7 +110,8 @@ class LoadedAdapters:
         slot = -1 if pool is None else _fill(pool, content)
         self.n_loads += 1
         adapter = LoadedAdapter(digest=folder.digest, task=task, labels=manifest.labels, head=head, pool=pool,
-                                slot=slot, factors=content.factors, layers=frozenset(content.layers),
+                                max_length=manifest.head.max_length, slot=slot, factors=content.factors,
+                                layers=frozenset(content.layers),
                                 size_bytes=size_bytes)
         self._by_digest[folder.digest] = adapter
         seconds = time.perf_counter() - started

@@ -26,6 +26,7 @@ class SentenceSimilarity:
     peft_task_type = "FEATURE_EXTRACTION"
     metrics: tuple[str, ...] = ("mrr", "recall_at_1", "spearman")
     stratify_by: str | None = None
+    has_stretches = False
 
     def labels_of(self, rows: Sequence[Row]) -> list[str]:
         """Return no labels. Raises DataError for a single pair, which has nothing to be told apart from."""
@@ -48,6 +49,10 @@ class SentenceSimilarity:
                                     is_truncated=any(is_cut for _, is_cut in own),
                                     target=float(row["score"]) if "score" in row else None))
         return examples
+
+    def lessons(self, examples: Sequence[Example]) -> list[Example]:
+        """Return the examples: each is learned as a whole."""
+        return list(examples)
 
     def outputs(self, model_output: Any, attention_mask: torch.Tensor) -> torch.Tensor:
         """Return unit embeddings [B, I]."""

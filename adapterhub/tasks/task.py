@@ -19,6 +19,8 @@ class TokenSequence:
     input_ids: list[int]  # [T]
     token_type_ids: list[int]  # [T] 0 for the first text, 1 for the second
     word_of_token: list[int | None] = field(default_factory=list)  # [T] None for special tokens
+    span_of_token: list[tuple[int, int] | None] = field(default_factory=list)
+    """[T] First character in the text and the one behind the last; None outside the text that is read for answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +28,9 @@ class Example:
     """One row, encoded: the sequences that the base must read for it, and what is right."""
 
     sequences: list[TokenSequence]
-    """One for most tasks; two for a pair that is compared; one and its candidates for a ranking."""
+    """One for most tasks; two for a pair that is compared; one and its candidates; the stretches of a long text."""
     target: Any = None
-    """Class index, tag indices per token, a score; None where it is not known."""
+    """Class index, tag indices per token, a score, tokens per stretch; None where it is not known."""
     row: Row = field(default_factory=dict)
     """The row itself, for decoding back to its words."""
     is_truncated: bool = False
@@ -68,6 +70,8 @@ class Task(Protocol):
     """Names of what `evaluate` measures; the first is the default for choosing the best."""
     stratify_by: str | None
     """The field whose values are kept in proportion by a split."""
+    has_stretches: bool
+    """Whether a text longer than `max_length` becomes several sequences, as long in serving as in training."""
 
     def labels_of(self, rows: Sequence[Row]) -> list[str]:
         """Return the labels of training rows, sorted. Raises DataError where they make no task."""
@@ -75,6 +79,9 @@ class Task(Protocol):
     def encode(self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, labels: Sequence[str],
                max_length: int) -> list[Example]:
         """Turn rows into token sequences and targets. Raises DataError for an unusable row."""
+
+    def lessons(self, examples: Sequence[Example]) -> list[Example]:
+        """Return what training learns from one by one: the examples, or the parts that each of them falls into."""
 
     def outputs(self, model_output: Any, attention_mask: torch.Tensor) -> torch.Tensor:
         """Take what this task reads from a model's output: logits [B, L], [B, T, L] or embeddings [B, I]."""

@@ -26,6 +26,7 @@ class TextClassification:
     peft_task_type = "SEQ_CLS"
     metrics: tuple[str, ...] = ("accuracy", "macro_f1")
     stratify_by: str | None = "label"
+    has_stretches = False
 
     def labels_of(self, rows: Sequence[Row]) -> list[str]:
         """Return the labels of training rows, sorted. Raises DataError where there is only one."""
@@ -48,6 +49,10 @@ class TextClassification:
         encoded = encode_texts(tokenizer, [row["text"] for row in rows], pairs, max_length)
         return [Example(sequences=[sequence], target=index.get(row.get("label", "")), row=row, is_truncated=is_cut)
                 for row, (sequence, is_cut) in zip(rows, encoded, strict=True)]
+
+    def lessons(self, examples: Sequence[Example]) -> list[Example]:
+        """Return the examples: each is learned as a whole."""
+        return list(examples)
 
     def outputs(self, model_output: Any, attention_mask: torch.Tensor) -> torch.Tensor:
         """Return the logits [B, L]."""

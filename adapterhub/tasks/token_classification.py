@@ -40,6 +40,7 @@ class TokenClassification:
     peft_task_type = "TOKEN_CLS"
     metrics: tuple[str, ...] = ("entity_f1", "entity_precision", "entity_recall", "token_accuracy")
     stratify_by: str | None = None
+    has_stretches = False
 
     def labels_of(self, rows: Sequence[Row]) -> list[str]:
         """Return the tags of training rows, `O` first. Raises DataError where no row has an entity."""
@@ -72,6 +73,10 @@ class TokenClassification:
             examples.append(Example(sequences=[sequence], target=target, row=row,
                                     is_truncated=was_cut(encoded, i, max_length)))
         return examples
+
+    def lessons(self, examples: Sequence[Example]) -> list[Example]:
+        """Return the examples: each is learned as a whole."""
+        return list(examples)
 
     def outputs(self, model_output: Any, attention_mask: torch.Tensor) -> torch.Tensor:
         """Return the logits [B, T, L]."""

@@ -14,6 +14,9 @@ METHODS: dict[str, float] = {"lora": 2e-3, "full": 1e-4}
 The rates were read off banking77 on the embedded base (0.934 at 2e-3 with rank 8 after 6 epochs).
 """
 ALL_LINEAR = "all-linear"
+LENGTH = 128
+TASK_LENGTHS = {"question-answering": 384}
+"""Tokens of a sequence, where they are not given. Source of 384: Devlin et al. 2018 (BERT), run_squad.py."""
 DTYPES = ("auto", "float16", "float32")
 LEAST_STEPS, LEAST_EPOCHS, MOST_EPOCHS = 150, 8, 40
 """What few rows need. Measured on the example entities (192 rows, rate 2e-3, one seed): entity F1 0.667 after 78 steps,
@@ -47,7 +50,7 @@ class TrainConfig:
     """What to train, on what, and how. Fields left at None get the task's or the method's default."""
 
     task: str
-    """A task's name: text-classification, token-classification, sentence-similarity."""
+    """A task's name, as in the Hugging Face pipelines; `adapterhub.tasks.table` lists them."""
     data: str
     """A file, a folder with train/validation/test, or a Hugging Face dataset's name."""
     output: Path
@@ -74,8 +77,8 @@ class TrainConfig:
     warmup: float = 0.06
     """Share of the steps over which the rate rises from 0."""
     max_grad_norm: float = 1.0
-    max_length: int = 128
-    """Tokens after which a text is cut."""
+    max_length: int | None = None
+    """Tokens after which a text is cut, or of one stretch of a long context; None: the task's, within the base's."""
     metric: str | None = None
     """Validation metric that chooses the best epoch; None: the task's first."""
     patience: int = 3
@@ -108,7 +111,7 @@ class TrainConfig:
             _require("epochs", self.epochs, low=1, high=1000)
         if self.batch_size is not None:
             _require("batch_size", self.batch_size, low=1, high=4096)
-        _require("max_length", self.max_length, low=8, high=131072)
+        _require("max_length", self.length, low=8, high=131072)
         _require("patience", self.patience, low=1, high=1000)
         _require("warmup", self.warmup, low=0, high=0.9)
         _require("learning_rate", self.rate, low=1e-8, high=1.0)
@@ -125,6 +128,11 @@ class TrainConfig:
     def rate(self) -> float:
         """The learning rate that is used."""
         return METHODS[self.method] if self.learning_rate is None else self.learning_rate
+
+    @property
+    def length(self) -> int:
+        """The tokens that are used."""
+        return self.max_length or TASK_LENGTHS.get(self.task, LENGTH)
 
     @property
     def target_names(self) -> tuple[str, ...]:
@@ -150,7 +158,7 @@ class TrainConfig:
                 "targets": ",".join(self.target_names),
                 "epochs": self.epochs, "batch_size": self.batch_size, "learning_rate": self.rate,
                 "weight_decay": self.weight_decay, "warmup": self.warmup, "max_grad_norm": self.max_grad_norm,
-                "max_length": self.max_length, "metric": self.metric, "patience": self.patience,
+                "max_length": self.length, "metric": self.metric, "patience": self.patience,
                 "is_validated": self.is_validated}
 
 

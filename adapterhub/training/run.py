@@ -38,7 +38,8 @@ class TrainResult:
     """On the test rows, with the tensors as they are stored."""
     n_trained: int
     n_truncated: int
-    """Training rows that were cut at max_length."""
+    """Training rows that were cut at `max_length`."""
+    max_length: int
 
 
 def train(config: TrainConfig, settings: Settings | None = None) -> Path:
@@ -65,6 +66,8 @@ def run_training(config: TrainConfig, settings: Settings, show: ShowProgress = p
     splits = read_splits(config.data, columns=task.columns, given=config.columns,
                          plan=SplitPlan(fractions=config.fractions, seed=config.seed, stratify_by=task.stratify_by))
     base = load_base(config.base, cache=settings.cache)
+    if config.max_length is None:
+        config = replace(config, max_length=min(config.length, base.max_length))
     started = time.perf_counter()
     seed_everything(config.seed)
     rows = splits.train if config.is_validated else splits.train + splits.validation
@@ -93,20 +96,21 @@ def run_training(config: TrainConfig, settings: Settings, show: ShowProgress = p
     else:
         export_whole_model(config.output, trained)
     return TrainResult(folder=config.output if trained.is_adapter else None, outcome=outcome, evaluation=evaluation,
-                       n_trained=trained.n_trained, n_truncated=n_truncated)
+                       n_trained=trained.n_trained, n_truncated=n_truncated,
+                       max_length=config.length)
 
 
 def _encode(config: TrainConfig, task: Task, base: Base, splits: Splits, labels: list[str]) -> LoopInputs:
-    if config.max_length > base.max_length:
-        raise DataError(f"max_length is {config.max_length}, the base reads at most {base.max_length} tokens.",
+    if config.length > base.max_length:
+        raise DataError(f"max_length is {config.length}, the base reads at most {base.max_length} tokens.",
                         hint=f"Give --max-length {base.max_length}.")
 
     def encode(rows: list[dict[str, object]]) -> list[Example]:
-        return task.encode(rows, base.tokenizer, labels, config.max_length)
+        return task.encode(rows, base.tokenizer, labels, config.length)
 
     train, validation = encode(splits.train), encode(splits.validation)
-    return LoopInputs(train=train if config.is_validated else train + validation,
-                      validation=validation if config.is_validated else [], labels=labels,
+    learned = train if config.is_validated else train + validation
+    return LoopInputs(train=task.lessons(learned), validation=validation if config.is_validated else [], labels=labels,
                       pad_id=int(base.tokenizer.pad_token_id or 0))
 
 
@@ -147,7 +151,7 @@ def _store(config: TrainConfig, trained: TrainedModel, task: Task, inputs: LoopI
 
 def _measure(config: TrainConfig, task: Task, base: Base, trained: TrainedModel, splits: Splits,
              labels: list[str]) -> Evaluation:
-    examples = task.encode(splits.test, base.tokenizer, labels, config.max_length)
+    examples = task.encode(splits.test, base.tokenizer, labels, config.length)
     if not examples:
         return Evaluation(metrics={}, n_rows=0)
     return evaluate_model(trained.model, task, examples, labels, int(base.tokenizer.pad_token_id or 0))

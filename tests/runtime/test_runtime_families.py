@@ -27,11 +27,14 @@ from adapterhub.runtime.heads import Heads
 from adapterhub.runtime.shared_base import SharedBase
 from adapterhub.settings import Settings
 from adapterhub.tasks.batch import collate
+from adapterhub.tasks.question_answering import QuestionAnswering
 from adapterhub.tasks.task import Example, TokenSequence
 from adapterhub.training.methods import encoder_targets, head_modules
 
 TOLERANCE = 1e-5
 """float32 sums in another order, relative to logits of unit scale."""
+MIXED_TOLERANCE = 1e-4
+"""The same through adapters: measured, stock float32 differs from stock float64 by up to 9.8e-5 on these rows."""
 SIZE: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48,
                         "max_position_embeddings": 64, "pad_token_id": 0}
 FAMILIES: dict[str, Any] = {
@@ -45,7 +48,8 @@ FAMILIES: dict[str, Any] = {
                                          position_buckets=16, type_vocab_size=0, **SIZE),
 }
 TASKS = {"text-classification": (AutoModelForSequenceClassification, "SEQ_CLS", ["a", "b", "c"]),
-         "token-classification": (AutoModelForTokenClassification, "TOKEN_CLS", ["O", "B-X", "I-X", "B-Y", "I-Y"])}
+         "token-classification": (AutoModelForTokenClassification, "TOKEN_CLS", ["O", "B-X", "I-X", "B-Y", "I-Y"]),
+         "question-answering": (AutoModelForQuestionAnswering, "QUESTION_ANS", ["start", "end"])}
 SEQUENCES = [TokenSequence(input_ids=ids, token_type_ids=[0] * len(ids))
              for ids in ([2, 9, 12, 30, 3], [2, 8, 3], [2, 20, 21, 22, 23, 24, 25, 3])]
 
@@ -66,8 +70,10 @@ def stock_logits(auto_class: Any, base_folder: Path, n_labels: int, folder: Path
     model = PeftModel.from_pretrained(auto_class.from_pretrained(base_folder, num_labels=n_labels), str(folder)).eval()
     reads_types = getattr(model.config, "type_vocab_size", 0) > 0
     with torch.inference_mode():
-        return [model(**{name: value for name, value in collate([sequence], 0).items()
-                         if reads_types or name != "token_type_ids"}).logits[0] for sequence in SEQUENCES]
+        outputs = [model(**{name: value for name, value in collate([sequence], 0).items()
+                            if reads_types or name != "token_type_ids"}) for sequence in SEQUENCES]
+    return [torch.stack([output.start_logits[0], output.end_logits[0]], dim=-1) if "start_logits" in output
+            else output.logits[0] for output in outputs]
 
 
 def test_mixed_tasks_of_a_family_equal_stock_peft(base_folder: Path, tmp_path: Path, tiny_settings: Settings) -> None:
@@ -75,7 +81,7 @@ def test_mixed_tasks_of_a_family_equal_stock_peft(base_folder: Path, tmp_path: P
     rows, expected = [], []
     for seed, (task, (auto_class, kind, labels)) in enumerate([*TASKS.items(), *TASKS.items()]):
         plain = auto_class.from_pretrained(base_folder, num_labels=len(labels))
-        config = LoraConfig(task_type=kind, r=2 + 4 * (seed // 2), target_modules=encoder_targets(plain),
+        config = LoraConfig(task_type=kind, r=2 + 4 * (seed // 3), target_modules=encoder_targets(plain),
                             modules_to_save=head_modules(plain))
         path = write_peft_folder(tmp_path / str(seed), base_folder, tiny_settings.cache, config, seed=seed,
                                  auto_class=auto_class, task=task, labels=labels)
@@ -84,19 +90,9 @@ def test_mixed_tasks_of_a_family_equal_stock_peft(base_folder: Path, tmp_path: P
         expected += stock_logits(auto_class, base_folder, len(labels), path)
     found = shared.compute(rows)
     # DeBERTa projects relative positions by the adapted layers, so its adapters cannot share a pass.
-    assert shared.n_passes == (4 if base_folder.name == "deberta" else 1)
+    assert shared.n_passes == (6 if base_folder.name == "deberta" else 1)
     for own, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(own[0], other, rtol=TOLERANCE, atol=TOLERANCE)
-
-
-class _QuestionAnswering:
-    """As much of a task as a head needs."""
-
-    name = "question-answering"
-    auto_class = AutoModelForQuestionAnswering
-
-    def outputs(self, model_output: Any, attention_mask: torch.Tensor) -> torch.Tensor:
-        return torch.stack([model_output.start_logits, model_output.end_logits], dim=-1)
+        torch.testing.assert_close(own[0], other, rtol=MIXED_TOLERANCE, atol=MIXED_TOLERANCE)
 
 
 def test_question_answering_head_equals_the_architectures_own(base_folder: Path, tiny_settings: Settings) -> None:
@@ -109,7 +105,7 @@ def test_question_answering_head_equals_the_architectures_own(base_folder: Path,
            if not name.startswith(whole.base_model_prefix + ".")}
     inputs = {name: value for name, value in collate(SEQUENCES, 0).items()
               if name != "token_type_ids" or getattr(base.config, "type_vocab_size", 0) > 0}
-    task: Any = _QuestionAnswering()
+    task = QuestionAnswering()
     heads = Heads(base, trunk)
     with torch.inference_mode():
         found = heads.run(task, 2, heads.bind(task, 2, own), trunk(**inputs).last_hidden_state, inputs)
