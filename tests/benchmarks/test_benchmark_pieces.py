@@ -26,7 +26,7 @@ from benchmarks.popularity import adapter_of_row, group_sizes, slora_trace, unif
 from benchmarks.report import Options
 from benchmarks.texts import TextSource
 
-BENCHMARKS = ("load", "mixed_batch", "cliff", "churn", "scale", "auto_dtype")
+BENCHMARKS = ("load", "mixed_batch", "cliff", "churn", "scale", "auto_dtype", "generate")
 RECIPE = Recipe(rank=4, n_labels=3, head=("classifier",), dtype=torch.float32)
 
 
