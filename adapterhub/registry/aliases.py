@@ -3,7 +3,7 @@
 Each move is one create-once object; the highest number holds. It does not know whether a version exists.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 
 from adapterhub.adapter.reference import Reference
 from adapterhub.errors import AdapterNotFound, InvalidReference, PromotionRefused, near_misses
@@ -164,7 +164,8 @@ def _create(store: Store, move: AliasMove) -> bool:
 def read_move(store: Store, path: str, alias: str, number: int) -> AliasMove:
     """Return one move that is known to be there. Raises InvalidFolder where it is damaged."""
     record = series.read(store, MoveRecord, layout.alias_key(path, alias), number)
-    return AliasMove(path=path, alias=alias, number=number, **asdict(record))
+    facts = {known.name: getattr(record, known.name) for known in fields(record)}  # asdict copies each value deeply
+    return AliasMove(path=path, alias=alias, number=number, **facts)
 
 
 def _is_alias(path: str, name: str) -> bool:

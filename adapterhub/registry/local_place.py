@@ -5,6 +5,8 @@ An object is written aside, synced, and only then linked to its name, and the fo
 step, so of many writers exactly one creates a name.
 """
 
+import contextlib
+import errno
 import os
 import stat
 import uuid
@@ -13,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from adapterhub.errors import StorageError
-from adapterhub.files import storage_errors
+from adapterhub.files import storage_error, storage_errors
 from adapterhub.registry.entry import Entry
 
 STAGING_FOLDER = ".staged"
@@ -57,16 +59,13 @@ class LocalPlace:
     def get(self, key: str) -> bytes | None:
         """Read the whole file. Raises StorageError where it is a link or no plain file."""
         path = self._path(key)
-        with storage_errors(path):
-            try:
-                mode = os.lstat(path).st_mode
-            except (FileNotFoundError, NotADirectoryError):
-                self._require_folder()
-                return None
-            if not stat.S_ISREG(mode):  # a link leads out of the registry, a pipe would be waited on for ever
-                raise StorageError(f"{path} is not a plain file.", hint="Remove it from the registry.")
-            with open(path, "rb") as file:  # noqa: PTH123  # Path.open costs half as much again, per object
-                return file.read()
+        try:
+            return _read_plain_file(path)
+        except (FileNotFoundError, NotADirectoryError):
+            self._require_folder()
+            return None
+        except OSError as error:
+            raise storage_error(path, error) from error
 
     def exists(self, key: str) -> bool:
         """Look for the file."""
@@ -75,24 +74,26 @@ class LocalPlace:
 
     def keys(self, prefix: str) -> list[str]:
         """List below a folder."""
-        return [entry.key for entry in self.entries(prefix)]
+        return sorted(self._key(entry) for entry in self._files(prefix))
 
     def entries(self, prefix: str) -> list[Entry]:
         """List below a folder, with sizes and times; links are not followed."""
-        self._require_folder()
         found: list[Entry] = []
-        with storage_errors(self.place):
-            self._walk(self._path(prefix) if prefix else self._top, found)
+        for file in self._files(prefix):
+            with storage_errors(self.place), contextlib.suppress(FileNotFoundError):  # swept a moment ago
+                facts = file.stat(follow_symlinks=False)
+                found.append(Entry(key=self._key(file), size_bytes=facts.st_size,
+                                   modified_at=datetime.fromtimestamp(facts.st_mtime, tz=UTC)))
         return sorted(found, key=lambda entry: entry.key)
 
     def folders(self, prefix: str) -> list[str]:
         """List one level."""
-        self._require_folder()
         with storage_errors(self.place):
             try:
                 with os.scandir(self._path(prefix) if prefix else self._top) as entries:
                     return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
             except (FileNotFoundError, NotADirectoryError):
+                self._require_folder()
                 return []
 
     def delete(self, key: str) -> None:
@@ -143,18 +144,52 @@ class LocalPlace:
                 raise StorageError(f"{self.root} is a file, not the folder of a registry.",
                                    hint="Name a folder with --registry.")
 
-    def _walk(self, folder: str, found: list[Entry]) -> None:
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        self._walk(entry.path, found)
-                    elif entry.is_file(follow_symlinks=False):
-                        facts = entry.stat(follow_symlinks=False)
-                        found.append(Entry(key=entry.path[len(self._top) + 1:], size_bytes=facts.st_size,
-                                           modified_at=datetime.fromtimestamp(facts.st_mtime, tz=UTC)))
-        except (FileNotFoundError, NotADirectoryError):
-            return  # absent, or swept a moment ago
+    def _key(self, file: os.DirEntry[str]) -> str:
+        return file.path[len(self._top) + 1:]
+
+    def _files(self, prefix: str) -> list[os.DirEntry[str]]:
+        self._require_folder()
+        found: list[os.DirEntry[str]] = []
+        with storage_errors(self.place):
+            _walk(self._path(prefix) if prefix else self._top, found)
+        return found
+
+
+def _walk(folder: str, found: list[os.DirEntry[str]]) -> None:
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    _walk(entry.path, found)
+                elif entry.is_file(follow_symlinks=False):
+                    found.append(entry)
+    except (FileNotFoundError, NotADirectoryError):
+        return  # absent, or swept a moment ago
+
+
+def _read_plain_file(path: str) -> bytes:
+    """Read a file in four calls to the system, half of what `open` takes, since an index reads very many."""
+    try:
+        # a link would lead out of the registry; a pipe would be waited on for ever
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _not_plain(path) from error
+        raise
+    try:
+        facts = os.fstat(handle)
+        if not stat.S_ISREG(facts.st_mode):
+            raise _not_plain(path)
+        data = os.read(handle, facts.st_size)
+        while len(data) < facts.st_size and (more := os.read(handle, facts.st_size - len(data))):
+            data += more  # one call reads at most 2 GB
+        return data
+    finally:
+        os.close(handle)
+
+
+def _not_plain(path: str) -> StorageError:
+    return StorageError(f"{path} is not a plain file.", hint="Remove it from the registry.")
 
 
 def _sync(path: Path) -> None:

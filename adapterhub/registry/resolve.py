@@ -85,7 +85,7 @@ def resolve_served(registry: Resolver, reference: str) -> Version:
 def latest(store: Store, path: str) -> Version | None:
     """Return the highest version that is not yanked, None where there is none."""
     for number in reversed(numbers(store, path)):
-        if not _is_yanked(store, path, number) and (version := read_version(store, path, number)):
+        if not _is_yanked(store, path, number) and (version := _read(store, path, number, is_yanked=False)):
             return version
     return None
 
@@ -98,15 +98,21 @@ def versions(store: Store, path: str) -> list[Version]:
 
 def read_version(store: Store, path: str, number: int) -> Version | None:
     """Return one version, None where its version.json is absent. Raises InvalidFolder where that is damaged."""
+    return _read(store, path, number, is_yanked=None)
+
+
+def _read(store: Store, path: str, number: int, *, is_yanked: bool | None) -> Version | None:
     key = layout.file_key(path, number, layout.VERSION_FILE)
     data = store.get(key)
     if data is None:
         return None
+    if is_yanked is None:
+        is_yanked = _is_yanked(store, path, number)
     record = parse_record(VersionRecord, data, key)
     if record.version != number:
         raise InvalidFolder(key, [f"it is version {record.version}'s, copied to {number}"])
     return Version(path=path, version=number, digest=record.digest, size_bytes=record.size_bytes,
-                   published_at=record.published_at, is_yanked=_is_yanked(store, path, number), place=store.place,
+                   published_at=record.published_at, is_yanked=is_yanked, place=store.place,
                    published_by=record.by)
 
 
