@@ -91,7 +91,8 @@ def json_option(command: Callable[P, None]) -> Callable[P, None]:
 def registry_option(command: Callable[P, None]) -> Callable[P, None]:
     """Add `--registry`."""
     return click.option("--registry", "place", metavar="PLACE",
-                        help="A folder or bucket; default: ADAPTERHUB_REGISTRY, else your data folder.")(command)
+                        help="A folder, a bucket or hf://organisation; default: ADAPTERHUB_REGISTRY, else your data "
+                             "folder.")(command)
 
 
 def base_option(command: Callable[P, None]) -> Callable[P, None]:

@@ -16,6 +16,7 @@ from adapterhub.adapter.folder import CARD_FILE
 from adapterhub.errors import StorageError
 from adapterhub.files import sha256_of_bytes, storage_errors
 from adapterhub.registry import layout
+from adapterhub.registry.entry import HasStamps
 from adapterhub.registry.resolve import paths
 from adapterhub.registry.search import Listing, read_listing
 from adapterhub.registry.stores import Store
@@ -145,6 +146,9 @@ def _stamps(store: Store) -> Iterator[tuple[str, str]]:
     """Yield each adapter's name with what changes whenever something of it does; empty where it just changed."""
     if store.root is not None:
         yield from _local_stamps(store, str(store.root))
+        return
+    if isinstance(store, HasStamps):
+        yield from store.stamps()
         return
     entries = (entry for entry in store.entries("") if entry.key.count("/") >= 3)
     for path, group in groupby(entries, key=lambda entry: "/".join(entry.key.split("/", 2)[:2])):

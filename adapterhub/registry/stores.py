@@ -66,7 +66,11 @@ def open_store(place: str | Path) -> Store:
         return LocalPlace(Path(unquote(urlsplit(place).path)))
     if scheme == "memory":
         return ObjectPlace(MemoryStore(), place)
+    if scheme == "hf":
+        from adapterhub.registry.hugging_face import open_hub  # huggingface-hub's client takes half a second to import
+
+        return open_hub(place)
     if scheme not in CLOUD_SCHEMES:
-        raise UnknownName("registry address", scheme, ("a path", "file", *CLOUD_SCHEMES))
+        raise UnknownName("registry address", scheme, ("a path", "file", "hf", *CLOUD_SCHEMES))
     with foreign_errors(place):
         return ObjectPlace(open_cloud(place), place)

@@ -73,9 +73,9 @@ def test_azure_address_without_an_account_is_told(monkeypatch: pytest.MonkeyPatc
         open_store("az://container/prefix")
 
 
-@pytest.mark.parametrize("address", ["ftp://host/x", "hf://organisation", "https://host/x"])
+@pytest.mark.parametrize("address", ["ftp://host/x", "https://host/x"])
 def test_unknown_scheme_is_refused_with_the_known(address: str) -> None:
-    with pytest.raises(UnknownName, match="known: a path, abfs, abfss, az, file, gs, s3, s3a"):
+    with pytest.raises(UnknownName, match="known: a path, abfs, abfss, az, file, gs, hf, s3, s3a"):
         open_store(address)
 
 
