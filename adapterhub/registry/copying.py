@@ -11,7 +11,7 @@ from adapterhub.errors import VersionExists
 from adapterhub.registry import layout
 from adapterhub.registry.aliases import Mark
 from adapterhub.registry.policy import read_policy, require_quota
-from adapterhub.registry.publish import fill, is_created
+from adapterhub.registry.publish import fill, is_created, require_claim_within_quota
 from adapterhub.registry.pull import read
 from adapterhub.registry.records import ClaimRecord, to_bytes
 from adapterhub.registry.resolve import Version, read_version, versions
@@ -51,10 +51,13 @@ def copy_version(source: Store, target: Store, version: Version) -> Copied:
     if there is None:
         content = read(source, version)
         check_folder(content)
-        require_quota(target, read_policy(target), path, version.size_bytes)
-        claim = ClaimRecord(id=f"copy-{version.digest}", at=version.published_at)
+        policy = read_policy(target)
+        claim = ClaimRecord(id=f"copy-{version.digest}", at=version.published_at, size_bytes=version.size_bytes)
+        if not target.exists(layout.file_key(path, number, layout.CLAIM_FILE)):
+            require_quota(target, policy, path, version.size_bytes)
         if not is_created(target, layout.file_key(path, number, layout.CLAIM_FILE), to_bytes(claim)):
             raise _other_content(target, version)
+        require_claim_within_quota(target, policy, path, number)
         there = fill(target, path, number, claim, content, Mark(at=version.published_at, by=version.published_by))
         read(target, there)
     key = layout.file_key(path, number, layout.YANKED_FILE)

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from adapterhub.errors import PolicyRefused, PromotionRefused
 from adapterhub.registry import layout, series
-from adapterhub.registry.records import PolicyRecord
-from adapterhub.registry.resolve import paths, versions
+from adapterhub.registry.records import ClaimRecord, PolicyRecord, parse_record
+from adapterhub.registry.resolve import numbers, paths, versions
 from adapterhub.registry.stores import Store
 
 
@@ -25,21 +25,37 @@ def change_policy(store: Store, record: PolicyRecord, *, at: str, by: str) -> Po
 
 def used_bytes(store: Store, namespace: str) -> int:
     """Return the bytes of all versions of a namespace together, yanked ones too."""
-    mine = [path for path in paths(store) if path.startswith(f"{namespace}/")]
-    return sum(version.size_bytes for path in mine for version in versions(store, path))
+    return sum(version.size_bytes for path in _paths_of(store, namespace) for version in versions(store, path))
+
+
+def claimed_bytes(store: Store, namespace: str) -> int:
+    """Return the bytes that publishers under way, and killed ones until a sweep, have claimed in a namespace."""
+    keys = [layout.version_key(path, number) for path in _paths_of(store, namespace) for number in numbers(store, path)]
+    claims = [f"{key}/{layout.CLAIM_FILE}" for key in keys if not store.exists(f"{key}/{layout.VERSION_FILE}")]
+    found = ((key, store.get(key)) for key in claims)
+    return sum(parse_record(ClaimRecord, data, key).size_bytes for key, data in found if data is not None)
 
 
 def require_quota(store: Store, policy: PolicyRecord, path: str, size_bytes: int) -> None:
     """Refuse what would go over its namespace's quota. Raises PolicyRefused.
 
-    Looked at before the upload: publishers at the same instant may together go over by what they bring.
+    Asked before a number is claimed, with the bytes to come, and again after, with none: what every publisher has
+    claimed counts, and each has claimed before it asks, so that no two can both take the last room. Two that ask at
+    the same instant may both be refused.
     """
     namespace = path.partition("/")[0]
     quota = policy.quotas.get(namespace)
     if quota is None:
         return
+    claimed = claimed_bytes(store, namespace)  # before `used`: what appears in between counts twice, not never
     used = used_bytes(store, namespace)
-    if used + size_bytes > quota:
-        raise PolicyRefused(f"{path} would bring namespace {namespace} to {used + size_bytes:,} bytes; its quota is "
-                            f"{quota:,} and {used:,} are used.",
-                            hint=f"Raise it with `adapterhub policy --quota {namespace}=BYTES`, or publish elsewhere.")
+    if used + claimed + size_bytes > quota:
+        under_way = f", {claimed:,} more are claimed by uploads under way or abandoned" if claimed else ""
+        raise PolicyRefused(f"{path} would bring namespace {namespace} to {used + claimed + size_bytes:,} bytes; its "
+                            f"quota is {quota:,} and {used:,} are used{under_way}.",
+                            hint=f"Raise it with `adapterhub policy --quota {namespace}=BYTES`, publish elsewhere"
+                                 f"{', or see `adapterhub sweep`' if claimed else ''}.")
+
+
+def _paths_of(store: Store, namespace: str) -> list[str]:
+    return [path for path in paths(store) if path.startswith(f"{namespace}/")]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from adapterhub.adapter.check import check_folder
 from adapterhub.adapter.folder import FOLDER_FILES, AdapterFolder, read_folder
-from adapterhub.errors import InvalidConfig, StorageError, VersionExists
+from adapterhub.errors import InvalidConfig, PolicyRefused, StorageError, VersionExists
 from adapterhub.registry import layout
 from adapterhub.registry.aliases import Mark
 from adapterhub.registry.policy import read_policy, require_quota
-from adapterhub.registry.records import ClaimRecord, VersionRecord, to_bytes
+from adapterhub.registry.records import ClaimRecord, PolicyRecord, VersionRecord, to_bytes
 from adapterhub.registry.resolve import Version, latest, numbers, read_version
 from adapterhub.registry.stores import Store
 
@@ -28,9 +28,21 @@ def publish(store: Store, path: str, folder: Path, mark: Mark, *, version: int |
     check_folder(content)
     if version is None and (newest := latest(store, path)) and newest.digest == content.digest:
         return newest
-    require_quota(store, read_policy(store), path, size_bytes(content))
-    claim = ClaimRecord(id=uuid.uuid4().hex, at=mark.at)
-    return fill(store, path, _claim(store, path, claim, version), claim, content, mark)
+    policy = read_policy(store)
+    require_quota(store, policy, path, size_bytes(content))
+    claim = ClaimRecord(id=uuid.uuid4().hex, at=mark.at, size_bytes=size_bytes(content))
+    number = _claim(store, path, claim, version)
+    require_claim_within_quota(store, policy, path, number)
+    return fill(store, path, number, claim, content, mark)
+
+
+def require_claim_within_quota(store: Store, policy: PolicyRecord, path: str, number: int) -> None:
+    """Give a claimed number back where what others claimed meanwhile left no room. Raises PolicyRefused."""
+    try:
+        require_quota(store, policy, path, 0)
+    except PolicyRefused:
+        store.delete(layout.file_key(path, number, layout.CLAIM_FILE))
+        raise
 
 
 def fill(store: Store, path: str, number: int, claim: ClaimRecord, content: AdapterFolder, mark: Mark) -> Version:

@@ -36,6 +36,8 @@ class ClaimRecord:
     id: str
     """Random, so that a publisher knows its own claim again."""
     at: str
+    size_bytes: int = 0
+    """Of the files that will come, so that a quota counts them before they are there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

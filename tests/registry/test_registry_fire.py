@@ -19,6 +19,8 @@ from adapterhub.adapter.folder import FOLDER_FILES, read_folder
 from adapterhub.errors import StorageError
 from adapterhub.registry import Registry
 from adapterhub.registry.copying import copy_adapter
+from adapterhub.registry.policy import change_policy, claimed_bytes, used_bytes
+from adapterhub.registry.records import PolicyRecord
 from adapterhub.registry.stores import Store, open_store
 from adapterhub.registry.sweep import find_remains, sweep
 
@@ -63,6 +65,20 @@ def test_64_publishers_and_16_promoters_at_once_lose_nothing(place: str, folders
     assert [move.previous for move in history] == [None, *(move.version for move in history[:-1])]
     assert sorted(move.version for move in history) == list(range(1, N_PROMOTERS + 1))
     assert registry.resolve("a/b@production").version == history[-1].version
+
+
+def test_publishers_at_once_never_pass_a_quota(tmp_path: Path, folders: list[str], clean_process: Pool) -> None:
+    registry = Registry(tmp_path / "registry")
+    registry.publish(folders[0], "a/b")
+    size = used_bytes(registry.store, "a")
+    change_policy(registry.store, PolicyRecord(quotas={"a": 4 * size + 500}), at="now", by="anna")
+    calls = [(registry.where, folder, f"a/b{i % 4}") for i, folder in enumerate(folders[1:17])]
+    got = clean_process.apply(fire.at_once, ("publish", calls, dict(os.environ)))
+    assert {str(answer).partition(":")[0] for answer in got} <= {"1", "2", "3", "4", "PolicyRefused"}
+    assert used_bytes(registry.store, "a") <= 4 * size + 500
+    assert claimed_bytes(registry.store, "a") == 0
+    left = 3 - sum(isinstance(answer, int) for answer in got)
+    assert all(registry.publish(folder, "a/later").is_new for folder in folders[20:20 + left])
 
 
 def require_whole(place: Path) -> Registry:

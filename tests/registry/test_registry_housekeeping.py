@@ -198,6 +198,47 @@ def test_quota_of_a_namespace_is_kept_and_told_with_figures(registry: Registry, 
     assert read_policy(registry.store).by == "anna"
 
 
+def test_quota_counts_what_others_have_claimed_and_not_published_yet(registry: Registry, tmp_path: Path) -> None:
+    used = used_bytes(registry.store, "support")
+    folders = [write_adapter_folder(tmp_path / f"next{seed}", seed=seed) for seed in (5, 6)]
+    size = sum(path.stat().st_size for path in folders[0].iterdir())
+    change_policy(registry.store, PolicyRecord(quotas={"support": used + size + 100}), at="now", by="anna")
+    store = open_store(registry.where)
+    refusals = []
+
+    class OthersPublishMeanwhile(type(store)):
+        def create_files(self, folder, files):
+            with pytest.raises(PolicyRefused, match="more are claimed by uploads under way") as told:
+                registry.publish(folders[1], "support/other")
+            refusals.append(told)
+            return super().create_files(folder, files)
+
+    store.__class__ = OthersPublishMeanwhile
+    assert Registry(store).publish(folders[0], "support/intents").is_new
+    assert len(refusals) == 1
+    assert registry.store.keys("support/other") == []
+
+
+def test_who_finds_the_room_taken_after_claiming_gives_the_number_back(registry: Registry, tmp_path: Path) -> None:
+    used = used_bytes(registry.store, "support")
+    folders = [write_adapter_folder(tmp_path / f"next{seed}", seed=seed) for seed in (5, 6)]
+    size = sum(path.stat().st_size for path in folders[0].iterdir())
+    change_policy(registry.store, PolicyRecord(quotas={"support": used + size + 100}), at="now", by="anna")
+    store = open_store(registry.where)
+
+    class OthersPublishBeforeTheClaim(type(store)):
+        def create(self, key: str, data: bytes) -> bool:
+            if key == "support/intents/versions/3/claim.json" and not registry.has("support/other"):
+                registry.publish(folders[1], "support/other")
+            return super().create(key, data)
+
+    store.__class__ = OthersPublishBeforeTheClaim
+    with pytest.raises(PolicyRefused, match="its quota is"):
+        Registry(store).publish(folders[0], "support/intents")
+    assert registry.store.keys("support/intents/versions/3") == []
+    assert used_bytes(registry.store, "support") <= used + size + 100
+
+
 def test_watch_tells_each_move_once_in_order(registry: Registry) -> None:
     wishes = iter([(), (("support/intents@2", "beta"),), (("news/topics@1", "production"), ("news/topics@1", "beta"))])
 
