@@ -2,6 +2,7 @@
 
 import click
 
+from adapterhub.cli.combine import convert, merge
 from adapterhub.cli.demo import demo
 from adapterhub.cli.diff import diff
 from adapterhub.cli.doctor import doctor
@@ -10,6 +11,8 @@ from adapterhub.cli.predict import predict
 from adapterhub.cli.registry import history, list_adapters, promote, publish, pull, rollback, show, verify
 from adapterhub.cli.registry_admin import at, backup, copy_adapters, policy, restore, sweep, watch, yank
 from adapterhub.cli.search import fits, search
+from adapterhub.cli.serve import serve
+from adapterhub.cli.tokens import token
 from adapterhub.cli.train import evaluate, train
 
 
@@ -21,5 +24,5 @@ def main() -> None:
 
 for command in (train, evaluate, publish, list_adapters, search, show, pull, verify, promote, rollback, history,
                 predict, demo, doctor, gate, at, yank, sweep, copy_adapters, backup, restore, watch, policy,
-                fits, diff):
+                fits, diff, merge, convert, serve, token):
     main.add_command(command)

@@ -82,6 +82,13 @@ class Runtime:
             self._ensure(version, in_use={version.digest})
         return version
 
+    def fetch(self, reference: str) -> Version:
+        """Have an adapter's files at hand without waiting for passes that run, and return its version. Raises as `load`."""
+        version = resolve_served(self.registry, reference)
+        if version.digest not in self._shared.adapters:
+            self._cache.fetch(version)
+        return version
+
     def pin(self, reference: str) -> Version:
         """Load an adapter and keep it resident until `unpin`. Raises as `predict`."""
         version = resolve_served(self.registry, reference)
@@ -101,6 +108,11 @@ class Runtime:
         version = self.registry.resolve(reference)
         with self._lock:
             self._shared.adapters.unload(version.digest)
+
+    def resident_digests(self) -> list[str]:
+        """Return the adapters in slots, who would leave first in front."""
+        with self._lock:
+            return self._shared.adapters.digests
 
     def statistics(self) -> Statistics:
         """Return what was done so far."""

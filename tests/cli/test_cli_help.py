@@ -11,9 +11,9 @@ from adapterhub.cli.main import main
 
 COMMANDS = ("train", "evaluate", "publish", "list", "search", "show", "pull", "verify", "promote", "rollback",
             "history", "predict", "demo", "doctor", "at", "yank", "sweep", "copy", "backup", "restore", "watch",
-            "policy", "fits", "diff")
-GROUPS = ("gate",)
-WITHOUT_JSON = ("predict", "watch")
+            "policy", "fits", "serve", "diff", "merge", "convert")
+GROUPS = ("gate", "token")
+WITHOUT_JSON = ("predict", "watch", "serve")
 """Their lines are JSON already."""
 LIMIT_S = 0.3
 

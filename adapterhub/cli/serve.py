@@ -1,0 +1,56 @@
+"""`serve`: adapters of a registry behind one port."""
+
+from pathlib import Path
+
+import click
+
+from adapterhub.cli.output import base_option, guarded, registry_option
+
+
+@click.command(epilog="Example: adapterhub serve --base embedded --port 8000")
+@click.option("--host", default="127.0.0.1", show_default=True,
+              help="Where to listen; anything but loopback needs a token to be kept.")
+@click.option("--port", default=8000, show_default=True,
+              help="0 takes a free one, which the first line of the log names.")
+@click.option("--tokens", "tokens_place", metavar="FOLDER", type=click.Path(path_type=Path),
+              help="Where `adapterhub token` keeps them; default: ADAPTERHUB_TOKENS, else your data folder.")
+@click.option("--certificate", type=click.Path(path_type=Path), help="PEM file; with --key it speaks TLS.")
+@click.option("--key", type=click.Path(path_type=Path), help="PEM file of the certificate's key.")
+@click.option("--gather-ms", default=2.0, show_default=True, help="A row waits at most so long for others.")
+@click.option("--tokens-per-batch", default=2048, show_default=True, help="About so many are computed together.")
+@click.option("--follow", "follow_s", default=0.5, show_default=True,
+              help="Seconds after which an alias is looked up again.")
+@click.option("--deadline", "deadline_s", default=30.0, show_default=True,
+              help="Seconds that a request waits unless it says otherwise (X-Deadline-Ms).")
+@click.option("--drain", "drain_s", default=30.0, show_default=True, help="Seconds for running requests at the end.")
+@click.option("--max-body", "body_bytes", default=4 << 20, show_default=True, help="Bytes of a request.")
+@click.option("--max-rows", "rows", default=512, show_default=True, help="Rows of a request.")
+@click.option("--max-new-tokens", "new_tokens", default=1024, show_default=True, help="Tokens that a row may write.")
+@click.option("--max-queued", "queued_rows", default=2048, show_default=True, help="Rows that may wait.")
+@click.option("--rate", "rows_per_s", default=0.0, show_default=True, help="Rows per second of one token; 0: no limit.")
+@click.option("--max-streams", "streams", default=64, show_default=True, help="Rows of one token that write at once.")
+@base_option
+@registry_option
+@guarded
+def serve(host: str, port: int, tokens_place: Path | None, certificate: Path | None, key: Path | None, gather_ms: float,
+          tokens_per_batch: int, follow_s: float, deadline_s: float, drain_s: float, body_bytes: int, rows: int,
+          new_tokens: int, queued_rows: int, rows_per_s: float, streams: int, base: str, place: str | None) -> None:
+    """Serve adapters over HTTP: OpenAI's and Hugging Face's forms, and rows of many adapters in one request.
+
+    Nothing has to be loaded first: a request names its adapter. What `/docs` shows is the whole interface.
+    """
+    from adapterhub.cli.extras import require_extra
+    from adapterhub.cli.places import open_places
+
+    require_extra("server", ("fastapi", "uvicorn", "prometheus_client", "orjson"))
+    from adapterhub.server.config import Limits, ServerConfig
+    from adapterhub.server.tokens import Tokens, default_place
+
+    limits = Limits(body_bytes=body_bytes, rows=rows, new_tokens=new_tokens, queued_rows=queued_rows,
+                    rows_per_s=rows_per_s, streams=streams, deadline_s=deadline_s)
+    config = ServerConfig(host=host, port=port, certificate=certificate, key=key, gather_s=gather_ms / 1000,
+                          tokens_per_batch=tokens_per_batch, follow_s=follow_s, drain_s=drain_s, limits=limits)
+    registries, settings = open_places(place)
+    from adapterhub.server.run import serve as run_server
+
+    run_server(base, registries, Tokens(tokens_place or default_place()), config=config, settings=settings)
