@@ -33,6 +33,8 @@ class CardFacts:
     tables: Sequence[CardTable]
     usage: str
     """A few lines of Python for stock clients."""
+    origin: str = ""
+    """A paragraph on what it was made of, where it was not trained; it takes the place of how it was trained."""
 
 
 def render_card(facts: CardFacts) -> str:
@@ -50,10 +52,11 @@ def render_card(facts: CardFacts) -> str:
         f"`{facts.base.fingerprint[:12]}`): {method.n_parameters:,} parameters in {method.dtype}"
         f"{head}.\n",
         f"{len(facts.labels)} labels: {shown}.\n" if facts.labels else "",
-        f"## Data\n\n{data.name}: {rows} rows. {_licence(data)}\n",
+        f"## What it was made of\n\n{facts.origin}\n" if facts.origin else "",
+        f"## Data\n\n{data.name}{f': {rows} rows' if rows else ''}. {_licence(data)}\n",
         _table(figures),
         *(_table(table) for table in facts.tables),
-        _making(facts.training),
+        "" if facts.origin else _making(facts.training),
         f"## Use it with stock PEFT\n\n```python\n{facts.usage}\n```\n",
     ]
     return made_harmless("\n".join(part for part in parts if part))

@@ -25,15 +25,21 @@ _MAX_BYTES = {MANIFEST_FILE: 2 << 20, CONFIG_FILE: 1 << 20, CARD_FILE: 1 << 20}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AdapterFolder:
-    """The four files of an adapter, parsed; `files` holds the bytes that the digests were taken of."""
+class VerifiedFiles:
+    """The four files of an adapter of any PEFT method; `files` holds the bytes that the digests were taken of."""
 
     path: Path
     digest: str
     """SHA-256 of the manifest, which holds the other files' SHA-256."""
     manifest: Manifest
-    config: PeftConfig
     files: dict[str, bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterFolder(VerifiedFiles):
+    """The files of an adapter of a method that is served, its configuration parsed."""
+
+    config: PeftConfig
 
 
 _SOON_READ_BYTES = 32 << 20
@@ -43,19 +49,34 @@ _SOON_READ_BYTES = 32 << 20
 def read_folder(path: Path) -> AdapterFolder:
     """Read a folder and compare every digest.
 
-    Raises DataError where it is absent; InvalidFolder for a missing, unexpected, changed or unsafe file.
+    Raises DataError where it is absent; InvalidFolder for a missing, unexpected, changed or unsafe file, or for a
+    method that is not served.
     """
+    return _with_config(read_files(path))
+
+
+def read_files(path: Path) -> VerifiedFiles:
+    """Read a folder of any PEFT method and compare every digest. Raises as `read_folder`, but for no method."""
     if not path.is_dir():
         raise DataError(f"No such adapter folder: {path}.", hint="Give the folder that `adapterhub train` wrote.")
     with storage_errors(path):
         require_safe_entries(path)
         require_bounded_files(path)
         files = {name: (path / name).read_bytes() for name in FOLDER_FILES}
-    return parse_folder(path, files)
+    return _verified(path, files)
 
 
 def parse_folder(path: Path, files: dict[str, bytes]) -> AdapterFolder:
     """Parse the four files' bytes, wherever they came from. Raises InvalidFolder as `read_folder`."""
+    return _with_config(_verified(path, files))
+
+
+def _with_config(found: VerifiedFiles) -> AdapterFolder:
+    return AdapterFolder(path=found.path, digest=found.digest, manifest=found.manifest, files=found.files,
+                         config=parse_peft_config(found.files[CONFIG_FILE], found.path))
+
+
+def _verified(path: Path, files: dict[str, bytes]) -> VerifiedFiles:
     if missing := [name for name in FOLDER_FILES if name not in files]:
         raise InvalidFolder(str(path), [f"{name} is missing" for name in missing])
     _require_sizes(path, {name: len(files[name]) for name in _MAX_BYTES})
@@ -63,8 +84,7 @@ def parse_folder(path: Path, files: dict[str, bytes]) -> AdapterFolder:
     if faults := _digest_faults(manifest, files):
         raise InvalidFolder(str(path), faults, hint="Its bytes changed after it was made: pull or train it again.")
     require_harmless(files[CARD_FILE], path, CARD_FILE)
-    return AdapterFolder(path=path, digest=sha256_of_bytes(files[MANIFEST_FILE]), manifest=manifest,
-                         config=parse_peft_config(files[CONFIG_FILE], path), files=files)
+    return VerifiedFiles(path=path, digest=sha256_of_bytes(files[MANIFEST_FILE]), manifest=manifest, files=files)
 
 
 def require_safe_entries(path: Path) -> None:

@@ -12,7 +12,8 @@ from pydantic import ConfigDict, FailFast, TypeAdapter, ValidationError
 from adapterhub.errors import InvalidFolder
 from adapterhub.files import canonical_json
 
-FORMAT = 1
+FORMAT = 2
+"""The newest that is read: 2 where an adapter was combined of others, else 1, which every adapterhub reads."""
 MANIFEST_FILE = "adapterhub.json"
 _STRICT = ConfigDict(extra="forbid")
 _MAX_FAULTS = 100
@@ -108,6 +109,28 @@ class TrainingFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CombinationFacts:
+    """What was done to the parents of an adapter that was not trained but made of others."""
+
+    __pydantic_config__ = _STRICT
+
+    action: str
+    """`merge` or `convert`."""
+    method: str
+    """PEFT's combination type (`cat`, `svd`); for a conversion the method that it was (`loha`)."""
+    weights: ListOf[float]
+    """One for each parent, in the order of the parents."""
+    head_from: str | None
+    """The parent whose head it has; None where heads were averaged, or where there is none."""
+    relative_error: float
+    """Frobenius norm of what its change differs by from the parents' weighted sum, by that of the sum; all layers."""
+    layer_errors: dict[str, float]
+    """The same for each layer, by the base's name of it."""
+    output_difference: float | None
+    """Largest difference of a probe's output to the parent's, by the largest output; None for a merge."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FileFacts:
     """One file of the folder."""
 
@@ -134,7 +157,7 @@ class Manifest:
 
     __pydantic_config__ = _STRICT
 
-    format: int = FORMAT
+    format: int = 1
     task: str
     labels: ListOf[str]
     """In the order of the head's outputs; empty where the task has none."""
@@ -145,14 +168,19 @@ class Manifest:
     metrics: ListOf[Metric]
     training: TrainingFacts
     parents: ListOf[str] = field(default_factory=list)
-    """What it was continued from: `namespace/name@sha256:...`."""
+    """What it was continued from or made of: `namespace/name@sha256:...`, or `sha256:...` of a folder."""
+    combination: CombinationFacts | None = None
+    """How it was made of its parents, where it was; such a manifest has format 2."""
     probe: ListOf[ProbeRow]
     files: dict[str, FileFacts]
     """Every other file of the folder."""
 
     def to_bytes(self) -> bytes:
         """Return the manifest as canonical JSON; its SHA-256 is the version's digest."""
-        return canonical_json(_ADAPTER.dump_python(self, mode="json"))
+        value = _ADAPTER.dump_python(self, mode="json")
+        if self.combination is None:  # left out, so that the bytes are those that an older adapterhub reads
+            del value["combination"]
+        return canonical_json(value)
 
     def metric(self, name: str, split: str = "test") -> float | None:
         """Return one metric's value, None where it was not measured."""
@@ -165,15 +193,22 @@ _ADAPTER: TypeAdapter[Manifest] = TypeAdapter(Manifest)
 def parse_manifest(data: bytes, folder: str) -> Manifest:
     """Parse a manifest's bytes. Raises InvalidFolder with every field at fault."""
     try:
-        manifest = _ADAPTER.validate_python(json.loads(data))  # validate_json copies the whole for each field missing
+        value = json.loads(data)
+        _require_known_format(value, folder)
+        manifest = _ADAPTER.validate_python(value)  # validate_json copies the whole for each field missing
     except ValidationError as error:
         raise InvalidFolder(folder, _faults(error)) from error
     except (ValueError, RecursionError) as error:
         raise InvalidFolder(folder, [f"{MANIFEST_FILE} is not readable JSON ({str(error)[:200]})"]) from error
-    if manifest.format > FORMAT:
-        raise InvalidFolder(folder, [f"{MANIFEST_FILE} has format {manifest.format}, this adapterhub reads {FORMAT}"],
-                            hint="Update adapterhub.")
     return manifest
+
+
+def _require_known_format(value: Any, folder: str) -> None:
+    """Refuse a newer format before its fields are, which this adapterhub does not know."""
+    found = value.get("format") if isinstance(value, dict) else None
+    if isinstance(found, int) and found > FORMAT:
+        raise InvalidFolder(folder, [f"{MANIFEST_FILE} has format {found}, this adapterhub reads {FORMAT}"],
+                            hint="Update adapterhub.")
 
 
 def _faults(error: ValidationError) -> list[str]:

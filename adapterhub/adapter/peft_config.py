@@ -30,6 +30,9 @@ _PLAIN_STARTS = ("gaussian", "eva", "orthogonal", "mica")
 """Initialisations that leave the frozen weight as it is; what they began with does not matter any more."""
 _MATCH_TIMEOUT_S = 0.2
 """A pattern of PEFT's takes microseconds; one that repeats a repetition may take years."""
+_NO_WEIGHTS = ("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CPT", "CARTRIDGE",
+               "ADAPTION_PROMPT", "LN_TUNING", "TRAINABLE_TOKENS", "POLY", "XLORA")
+"""PEFT's types that change no weights of layers, so that LoRA cannot be made of them."""
 _LAYER_NUMBER = regex.compile(r".*\.[^.]*\.(\d+)\.")
 
 
@@ -132,8 +135,14 @@ def parse_peft_config(data: bytes, folder: Path) -> PeftConfig:
     faults += [f"{CONFIG_FILE}: {pattern!r} is no regular expression"
                for pattern in _patterns(config) if not _is_pattern(pattern)]
     if faults:
-        raise InvalidFolder(str(folder), faults, hint="Train it with LoRA or IA3, or convert it to LoRA first.")
+        raise InvalidFolder(str(folder), faults, hint=_hint(config, folder))
     return config
+
+
+def _hint(config: PeftConfig, folder: Path) -> str:
+    if config.peft_type in METHOD_NAMES or config.peft_type in _NO_WEIGHTS:
+        return "Train it with LoRA or IA3."
+    return f"Make plain LoRA of it: adapterhub convert {folder} --rank 16 --output {folder}-lora"
 
 
 def _patterns(config: PeftConfig) -> list[str]:

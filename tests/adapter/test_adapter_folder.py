@@ -88,7 +88,7 @@ def test_manifest_without_a_files_digest_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("change", "reason"), [
-    ({"format": 2}, "has format 2, this adapterhub reads 1"),
+    ({"format": 3}, "has format 3, this adapterhub reads 2"),
     ({"labels": "card"}, "labels: input should be a valid list"),
     ({"secret": 1}, "secret: "),
     ({"method": {}}, "method.name: "),

@@ -1,10 +1,11 @@
 """`diff`, `merge`, `convert`, `export` and `show --tree` at the command line."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 from adapter_folders import write_adapter_folder
-from command_line import Cli
+from command_line import Cli, tree
 
 
 def test_diff_prints_what_differs_with_the_largest_layers_first(published: Cli) -> None:
@@ -27,3 +28,85 @@ def test_diff_as_json_has_every_layer(published: Cli, tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", [("support/intents", "support/absent"), ("nowhere", "support/intents")])
 def test_diff_of_what_is_not_there_is_refused(published: Cli, arguments: tuple[str, str]) -> None:
     assert published("diff", *arguments).refusal()
+
+
+@pytest.fixture
+def trained(cli: Cli, tiny_adapters: dict[str, Path]) -> Cli:
+    """The command line over a registry with three adapters of the tiny base: a/intents 1 and 2, a/others 1."""
+    for name, adapter in (("a/intents", "intents3"), ("a/intents", "query-only"), ("a/others", "intents5")):
+        assert cli("publish", tiny_adapters[adapter], name).exit_code == 0
+    return cli
+
+
+def test_merge_publishes_a_version_with_parents_error_and_its_own_figures(trained: Cli, tiny_base_folder: Path,
+                                                                          tiny_rows: dict[str, Path]) -> None:
+    done = trained("merge", "a/intents@1", "a/intents@2", "--weights", "0.7,0.3", "--method", "svd", "--publish",
+                   "a/merged", "--base", tiny_base_folder, "--data", tiny_rows["intents3"], "--json").json
+    digests = [trained("show", f"a/intents@{number}", "--json").json["digest"] for number in (1, 2)]
+    assert done["reference"] == "a/merged@1"
+    assert done["parents"] == [f"a/intents@sha256:{digest}" for digest in digests]
+    assert 0 < done["relative_error"] < 1
+    assert set(done["metrics"]) == {"accuracy", "macro_f1"}
+    shown = trained("show", "a/merged", "--json").json["manifest"]
+    assert shown["combination"]["weights"] == [0.7, 0.3]
+    assert {metric["name"]: metric["value"] for metric in shown["metrics"]} == done["metrics"]
+    measured = trained("evaluate", "a/merged", "--data", tiny_rows["intents3"], "--base", tiny_base_folder, "--json")
+    assert measured.json["metrics"] == pytest.approx(done["metrics"])
+
+
+def test_merge_writes_a_folder_and_says_what_is_next(trained: Cli, tiny_base_folder: Path, tmp_path: Path) -> None:
+    done = trained("merge", "a/intents@2", "a/others", "--head-from", "a/others", "--output", tmp_path / "made",
+                   "--base", tiny_base_folder)
+    assert done.exit_code == 0, done.err
+    assert "Not measured on rows; --data does that." in done.out
+    assert f"Next: adapterhub publish {tmp_path / 'made'} namespace/name" in done.out
+    assert trained("publish", tmp_path / "made", "a/merged").exit_code == 0
+
+
+def test_convert_lowers_a_rank_and_tells_the_error(trained: Cli, tiny_base_folder: Path, tmp_path: Path) -> None:
+    done = trained("convert", "a/intents@1", "--rank", "3", "--output", tmp_path / "made", "--publish", "a/smaller",
+                   "--base", tiny_base_folder)
+    assert done.exit_code == 0, done.err
+    assert "Rank 3," in done.out
+    assert "Its outputs on the probe differ by" in done.out
+    assert "Published a/smaller@1" in done.out
+    assert (tmp_path / "made" / "adapterhub.json").is_file()
+
+
+BAD_MERGES = {
+    "one adapter": (("a/intents",), "1 adapter is given, expected at least two to merge."),
+    "too many weights": (("a/intents@1", "a/intents@2", "--weights", "1,2,3"), "There are 3 weights for 2 adapters."),
+    "no numbers": (("a/intents@1", "a/intents@2", "--weights", "much,little"), "--weights 'much,little' are no num"),
+    "an unknown method": (("a/intents@1", "a/intents@2", "--method", "sum"), "Unknown merge method 'sum'"),
+    "another's head": (("a/intents@1", "a/intents@2", "--head-from", "a/others"), "--head-from a/others is none of"),
+    "unequal labels": (("a/intents@1", "a/others"), "different labels: food, sport in one only."),
+    "unequal ranks": (("a/intents@1", "a/intents@2", "--method", "linear"), "Method linear needs equal ranks"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_MERGES)
+def test_merge_refuses_with_one_sentence_and_leaves_nothing(fault: str, trained: Cli, tiny_base_folder: Path,
+                                                            tmp_path: Path) -> None:
+    arguments, sentence = BAD_MERGES[fault]
+    before = tree(tmp_path)
+    done = trained("merge", *arguments, "--output", tmp_path / "made", "--base", tiny_base_folder)
+    assert sentence in done.refusal()
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("command", [("merge", "a/intents@1", "a/intents@2"), ("convert", "a/intents")])
+def test_made_adapter_needs_a_place_to_go(command: tuple[str, ...], trained: Cli) -> None:
+    assert "Neither --output nor --publish" in trained(*command).refusal()
+
+
+def test_convert_refuses_a_rank_that_no_layer_has(trained: Cli, tiny_base_folder: Path, tmp_path: Path) -> None:
+    done = trained("convert", "a/intents", "--rank", "99", "--output", tmp_path / "made", "--base", tiny_base_folder)
+    assert done.refusal().startswith("rank is 99, the layer encoder.layer.0.")
+    assert not (tmp_path / "made").exists()
+
+
+def test_folder_without_a_manifest_is_not_converted(trained: Cli, tiny_base_folder: Path, tmp_path: Path) -> None:
+    bare = Path(shutil.copytree(write_adapter_folder(tmp_path / "whole"), tmp_path / "bare"))
+    (bare / "adapterhub.json").unlink()
+    done = trained("convert", bare, "--output", tmp_path / "made", "--base", tiny_base_folder)
+    assert "adapterhub.json is missing" in done.refusal()

@@ -15,29 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from peft import IA3Config, LoraConfig, PeftModel
 from peft.tuners.lora import LoraLayer
-from peft_folders import write_peft_folder
 from transformers import AutoModelForSequenceClassification
 
 from adapterhub.adapter.folder import read_folder
 from adapterhub.combining.diff import diff
-from adapterhub.settings import Settings
 
-WriteLora = Callable[..., Path]
+WriteStock = Callable[..., Path]
 QUERY, VALUE, UP = "attention.self.query", "attention.self.value", "intermediate.dense"
-
-
-@pytest.fixture(scope="module")
-def write(tiny_base_folder: Path, tiny_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> WriteLora:
-    """Write a stock PEFT folder of a configuration, once for each."""
-    place, written = tmp_path_factory.mktemp("stock"), {}
-
-    def run(config: Any, seed: int = 0, **options: Any) -> Path:
-        key = (repr(config), seed, repr(options))
-        if key not in written:
-            written[key] = write_peft_folder(place / str(len(written)), tiny_base_folder, tiny_settings.cache, config,
-                                             seed=seed, **options)
-        return written[key]
-    return run
 
 
 def stock_changes(base_folder: Path, folder: Path) -> dict[str, np.ndarray[Any, Any]]:
@@ -61,7 +45,7 @@ def lora_configs(draw: st.DrawFn) -> LoraConfig:
 @settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(first=lora_configs(), second=lora_configs(), seed=st.integers(0, 1))
 def test_norms_and_cosines_are_those_of_the_full_weights(first: LoraConfig, second: LoraConfig, seed: int,
-                                                        write: WriteLora, tiny_base_folder: Path) -> None:
+                                                        write: WriteStock, tiny_base_folder: Path) -> None:
     folders = write(first), write(second, seed)
     found = diff(*map(read_folder, folders))
     one, two = (stock_changes(tiny_base_folder, folder) for folder in folders)
@@ -115,7 +99,7 @@ def test_settings_labels_figures_and_heads_are_told(tiny_adapters: dict[str, Pat
     assert largest > 0
 
 
-def test_dora_is_named_and_the_rest_still_compared(write: WriteLora) -> None:
+def test_dora_is_named_and_the_rest_still_compared(write: WriteStock) -> None:
     config = LoraConfig(task_type="SEQ_CLS", r=2, target_modules=[QUERY])
     found = diff(read_folder(write(config)), read_folder(write(replace(config, use_dora=True))))
     assert found.whole is None
@@ -123,7 +107,7 @@ def test_dora_is_named_and_the_rest_still_compared(write: WriteLora) -> None:
     assert found.heads
 
 
-def test_pissa_and_trained_biases_are_named(write: WriteLora) -> None:
+def test_pissa_and_trained_biases_are_named(write: WriteStock) -> None:
     pissa = LoraConfig(task_type="SEQ_CLS", r=2, target_modules=[QUERY], init_lora_weights="pissa")
     biases = LoraConfig(task_type="SEQ_CLS", r=2, target_modules=[QUERY], bias="lora_only")
     told = " ".join(diff(read_folder(write(pissa)), read_folder(write(biases))).not_compared)
@@ -131,7 +115,7 @@ def test_pissa_and_trained_biases_are_named(write: WriteLora) -> None:
     assert "trained biases" in told
 
 
-def test_scales_of_ia3_are_compared_as_diagonals(write: WriteLora) -> None:
+def test_scales_of_ia3_are_compared_as_diagonals(write: WriteStock) -> None:
     config = IA3Config(task_type="SEQ_CLS", target_modules=[QUERY, UP], feedforward_modules=[UP])
     first, second = read_folder(write(config)), read_folder(write(config, 1))
     found = diff(first, second)
@@ -148,7 +132,7 @@ def test_scales_of_ia3_are_compared_as_diagonals(write: WriteLora) -> None:
     assert any(line.layer.endswith("(inputs)") for line in found.layers)
 
 
-def test_different_methods_and_bases_have_no_distance(write: WriteLora, tmp_path: Path) -> None:
+def test_different_methods_and_bases_have_no_distance(write: WriteStock, tmp_path: Path) -> None:
     lora = write(LoraConfig(task_type="SEQ_CLS", r=2, target_modules=[QUERY]))
     scales = write(IA3Config(task_type="SEQ_CLS", target_modules=[QUERY, UP], feedforward_modules=[UP]))
     assert "convert them to LoRA" in diff(read_folder(lora), read_folder(scales)).not_compared[-1]
