@@ -111,11 +111,7 @@ class HubPlace:
         spot = spot_of(key)
         with hub_errors(self.place):
             repo, commit = self._find(spot)
-            if spot is None or repo is None or commit is None:
-                return None
-            if spot.version is None and spot.file not in repo.files(commit):
-                return None
-            return repo.read(commit, spot.file)
+            return repo.read(commit, spot.file) if spot and repo and commit else None
 
     def exists(self, key: str) -> bool:
         """Look into the listing."""

@@ -14,12 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, get_token
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    HfHubHTTPError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
@@ -105,14 +100,15 @@ class ModelRepo:
         return tree
 
     def read(self, commit: str, file: str) -> bytes | None:
-        """Return a file as of a commit, through the client's cache; None where that commit has none."""
-        try:
-            with _without_bars():
-                return Path(self._api.hf_hub_download(self.name, file, revision=commit)).read_bytes()
-        except (EntryNotFoundError, RevisionNotFoundError) as error:
-            if isinstance(error, FileNotFoundError):  # not there because it could not be asked for
-                raise
+        """Return a file as of a commit, through the client's cache; None where that commit has none.
+
+        What the cache holds is compared with the listing, which the client does not do, and fetched anew if it differs.
+        """
+        facts = self.files(commit).get(file)
+        if facts is None:
             return None
+        data = self._fetched(commit, file)
+        return data if is_same(facts, data) else self._fetched(commit, file, is_anew=True)
 
     def commit(self, branch: str, parent: str, message: str, files: Mapping[str, bytes | None]) -> str | None:
         """Write files, or delete those that are None, in one commit right after `parent`; None where overtaken."""
@@ -150,6 +146,11 @@ class ModelRepo:
             return
         finally:
             self._forget_refs()
+
+    def _fetched(self, commit: str, file: str, *, is_anew: bool = False) -> bytes:
+        with _without_bars():
+            path = self._api.hf_hub_download(self.name, file, revision=commit, force_download=is_anew)
+        return Path(path).read_bytes()
 
     def _forget_refs(self) -> None:
         with self._lock:

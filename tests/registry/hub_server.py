@@ -45,6 +45,8 @@ class HubServer:
         """Every request so far: method and path."""
         self.requests_left: int | None = None
         """After so many requests every further one gets an error that the client does not try again; None: never."""
+        self.has_large_files = True
+        """Whether safetensors go by git-lfs; else all files travel within the commit."""
         self.breaks_at = ""
         """A part of a path at which the connection breaks off."""
         self.lock = threading.Lock()
@@ -163,7 +165,8 @@ def preupload(request: Request) -> Answer:
     held = request.commit().tree
     lines = []
     for file in request.json["files"]:
-        is_large, there = file["path"].endswith(".safetensors"), held.get(file["path"])
+        is_large = request.hub.has_large_files and file["path"].endswith(".safetensors")
+        there = held.get(file["path"])
         oid = {"oid": there.sha256 if is_large else there.oid} if there else {}
         lines.append({"path": file["path"], "uploadMode": "lfs" if is_large else "regular", "shouldIgnore": False,
                       **oid})

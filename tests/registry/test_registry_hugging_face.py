@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from adapter_folders import write_adapter_folder
 from hub_server import HubServer
+from huggingface_hub import constants
 
 from adapterhub.adapter.folder import CARD_FILE, FOLDER_FILES
 from adapterhub.errors import AdapterNotFound, InvalidReference, PromotionRefused, StorageError, VersionExists
@@ -51,6 +52,16 @@ def test_published_version_comes_back_with_the_same_bytes(hub: HubServer, tmp_pa
     assert pulled.files == {name: (folder / name).read_bytes() for name in FOLDER_FILES}
     assert other.verify("support/intents").version == other.resolve("support/intents@1")
     assert (other.resolve("support/intents").published_by, other.local_path("support/intents")) == ("ann", None)
+
+
+def test_hub_without_large_files_needs_no_setting_of_the_client(hub: HubServer, tmp_path: Path,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.has_large_files = False
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
+    folder, = publish(PLACE, tmp_path, 1)
+    assert Registry(PLACE).read("support/intents").files["adapter_model.safetensors"] == (
+        folder / "adapter_model.safetensors").read_bytes()
+    assert not hub.large
 
 
 def test_each_version_is_one_commit_and_one_tag_with_the_folder_at_the_root(hub: HubServer, tmp_path: Path) -> None:
@@ -140,6 +151,18 @@ def test_adapters_of_all_pages_are_listed_and_searched(hub: HubServer, tmp_path:
     assert [listing.path for listing in registry.search(Query(text="seed 3"))] == ["team1/adapter-3"]
     with pytest.raises(AdapterNotFound, match="Did you mean team0/adapter-4"):
         registry.resolve("team0/adapter-5")
+
+
+def test_what_did_not_change_is_not_fetched_again(hub: HubServer, tmp_path: Path) -> None:
+    publish(PLACE, tmp_path, 3)
+    registry = Registry(PLACE)
+    registry.promote("support/intents@1", "production")
+    first = registry.list()
+    before = len(hub.requests)
+    assert Registry(PLACE).list() == first
+    # the repos, the branches twice (an alias is looked at as it is now), the records' names, the version's names
+    assert len(hub.requests) - before == 5
+    assert not any("/resolve/" in request for request in hub.requests[before:])
 
 
 def test_search_index_reads_again_only_what_changed(hub: HubServer, tmp_path: Path) -> None:

@@ -165,6 +165,17 @@ def test_file_changed_by_a_force_push_is_found(hub: HubServer, folder: Path, tmp
     assert not (tmp_path / "pulled").exists()
 
 
+def test_file_that_changed_in_the_clients_cache_is_fetched_anew(hub: HubServer, folder: Path) -> None:
+    Registry(PLACE).publish(folder, "support/intents")
+    Registry(PLACE).read("support/intents")
+    cached = [path.resolve() for path in Path(constants.HF_HUB_CACHE).rglob("adapter_model.safetensors")]
+    assert len(cached) == 1
+    data = cached[0].read_bytes()
+    cached[0].write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert Registry(PLACE).verify("support/intents").checks
+    assert cached[0].read_bytes() == data
+
+
 def test_tag_that_was_taken_away_is_told(hub: HubServer, folder: Path) -> None:
     Registry(PLACE).publish(folder, "support/intents")
     del hub.repos[REPO].tags["v1"]
