@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import RepositoryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.hf_api import RepoFile
 
 from adapterhub.adapter.folder import FOLDER_FILES
@@ -250,9 +250,11 @@ class HubPlace:
         for ask in (self._api.get_organization_overview, self._api.get_user_overview):
             try:
                 ask(self._organisation)
-            except RepositoryNotFoundError:
-                continue
-            return
+            except HfHubHTTPError as error:
+                if error.response.status_code != 404:
+                    raise
+            else:
+                return
         raise no_organisation(self.place)
 
     def _repo(self, name: str) -> ModelRepo:

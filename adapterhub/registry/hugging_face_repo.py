@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, get_token
-from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
@@ -142,8 +142,9 @@ class ModelRepo:
         """Delete a tag; nothing happens where there is none."""
         try:
             self._api.delete_tag(self.name, tag=name)
-        except RevisionNotFoundError:
-            return
+        except HfHubHTTPError as error:
+            if error.response.status_code != 404:
+                raise
         finally:
             self._forget_refs()
 

@@ -2,6 +2,8 @@
 
 All of it is derived: whoever moves `main` or an alias's tag by hand changes no version and no alias, and the next
 change of the records puts it right. Writers at once end with what the records say: each looks again after it wrote.
+The Hub moves no tag in one step, so an alias's is absent for a moment, and a promoter that dies there leaves it so
+until the alias moves again.
 """
 
 from adapterhub.adapter.folder import FOLDER_FILES

@@ -39,12 +39,14 @@ class HubServer:
 
     def __init__(self, *organisations: str) -> None:
         self.organisations = set(organisations)
+        self.users: set[str] = set()
         self.repos: dict[str, HubRepo] = {}
         self.large: dict[str, bytes] = {}
         self.requests: list[str] = []
         """Every request so far: method and path."""
         self.requests_left: int | None = None
-        """After so many requests every further one gets an error that the client does not try again; None: never."""
+        """After so many requests every further one gets `refusal`, which the client does not try again; None: never."""
+        self.refusal = 501
         self.has_large_files = True
         """Whether safetensors go by git-lfs; else all files travel within the commit."""
         self.breaks_at = ""
@@ -151,7 +153,7 @@ def create_repo(request: Request) -> Answer:
     if request.writer is None:
         raise Refused(401, "Invalid username or password.")
     name = f"{request.json['organization']}/{request.json['name']}"
-    if request.json["organization"] not in request.hub.organisations:
+    if request.json["organization"] not in request.hub.organisations | request.hub.users:
         raise Refused(403, f"You don't have the rights to create a model under the namespace "
                            f"\"{request.json['organization']}\"")
     if name in request.hub.repos:
@@ -235,19 +237,22 @@ def create_tag(request: Request) -> Answer:
 def delete_tag(request: Request) -> Answer:
     repo = request.repo(is_writing=True)
     if repo.tags.pop(request.named["name"], None) is None:
-        raise Refused(404, "Tag not found", "RevisionNotFound")
+        raise Refused(404, "Tag not found")
     return Answer({})
 
 
 def overview(request: Request) -> Answer:
     name = request.named["name"]
     if name not in request.hub.organisations:
-        raise Refused(404, "This organization does not exist", "RepoNotFound")
+        raise Refused(404, "This organization does not exist")
     return Answer({"name": name, "fullname": name, "avatarUrl": "", "isFollowing": False})
 
 
-def no_user(request: Request) -> Answer:
-    raise Refused(404, f"This user does not exist: {request.named['name']}", "RepoNotFound")
+def user_overview(request: Request) -> Answer:
+    name = request.named["name"]
+    if name not in request.hub.users:
+        raise Refused(404, "This user does not exist")
+    return Answer({"user": name, "fullname": name, "avatarUrl": ""})
 
 
 def validate_card(request: Request) -> Answer:
@@ -282,7 +287,7 @@ _ROUTES: list[tuple[str, str, Callable[[Request], Answer]]] = [
     ("POST", rf"/api/models/{_ID}/tag/(?P<revision>[^/]+)", create_tag),
     ("DELETE", rf"/api/models/{_ID}/tag/(?P<name>[^/]+)", delete_tag),
     ("GET", r"/api/organizations/(?P<name>[^/]+)/overview", overview),
-    ("GET", r"/api/users/(?P<name>[^/]+)/overview", no_user),
+    ("GET", r"/api/users/(?P<name>[^/]+)/overview", user_overview),
     ("GET", rf"/{_ID}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", resolve),
 ]
 _COMPILED = [(method, re.compile(pattern), answer) for method, pattern, answer in _ROUTES]
@@ -295,7 +300,7 @@ def _answer(hub: HubServer, handler: BaseHTTPRequestHandler, body: bytes) -> Ans
         hub.requests.append(f"{handler.command} {path}")
         if hub.requests_left is not None:
             if hub.requests_left <= 0:
-                raise Refused(501, "The server is going down")
+                raise Refused(hub.refusal, "The server is going down")
             hub.requests_left -= 1
         for asked, pattern, answer in _COMPILED:
             if asked == method and (match := pattern.fullmatch(path)):

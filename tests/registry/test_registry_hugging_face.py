@@ -282,6 +282,26 @@ def test_publisher_that_dies_at_any_request_leaves_nothing_visible(hub: HubServe
     assert shown(hub) == (folder / CARD_FILE).read_bytes()
 
 
+def test_promoter_that_dies_at_any_request_leaves_the_alias_before_or_after(hub: HubServer, tmp_path: Path) -> None:
+    publish(PLACE, tmp_path, 2)
+    Registry(PLACE).promote("support/intents@1", "production")
+    meant = []
+    for n_requests in range(1, 40):
+        hub.requests_left = n_requests
+        try:
+            is_done = Registry(PLACE).promote("support/intents@2", "production") is not None
+        except StorageError:
+            is_done = False
+        hub.requests_left = None
+        meant.append(Registry(PLACE).resolve("support/intents@production").version)
+        if is_done:
+            break
+    assert is_done
+    assert meant == sorted(meant)
+    assert set(meant) == {1, 2}
+    assert [move.version for move in Registry(PLACE).history("support/intents@production")] == [1, 2]
+
+
 def test_sweep_takes_away_what_a_dead_publisher_left(hub: HubServer, tmp_path: Path) -> None:
     first, = publish(PLACE, tmp_path, 1)
     second, repo, store = write_adapter_folder(tmp_path / "next", seed=5), hub.repos[REPO], open_store(PLACE)

@@ -82,6 +82,14 @@ def test_organisation_without_repos_is_an_empty_registry(hub: HubServer) -> None
     assert "No adapter 'a/b' in hf://acme" in refusal(lambda: Registry(PLACE).resolve("a/b"), AdapterNotFound)
 
 
+def test_user_may_have_a_registry_too(hub: HubServer, folder: Path) -> None:
+    hub.users.add("ann")
+    registry = Registry("hf://ann/")
+    assert registry.list() == []
+    assert registry.publish(folder, "support/intents").place == "hf://ann"
+    assert list(hub.repos) == ["ann/support__intents"]
+
+
 @pytest.mark.parametrize("address", ["hf://", "hf://acme/intents", "hf://a b", "hf://-acme"])
 def test_address_that_names_no_organisation_is_refused(address: str) -> None:
     assert "Write hf://organisation" in refusal(lambda: Registry(address))
@@ -120,6 +128,20 @@ def test_connection_that_breaks_off_while_reading_is_told(hub: HubServer, folder
     assert "answered with status 501 (The server is going down)" in refusal(
         lambda: Registry(PLACE).pull("support/intents", folder.parent / "pulled"))
     assert not (folder.parent / "pulled").exists()
+
+
+def test_hub_that_was_asked_too_often_is_told(hub: HubServer) -> None:
+    hub.requests_left, hub.refusal = 0, 429
+    assert "hf://acme was asked too often (The server is going down). Wait" in refusal(
+        lambda: Registry(PLACE).resolve("support/intents"))
+
+
+def test_cache_that_cannot_be_written_is_told(hub: HubServer, folder: Path, tmp_path: Path,
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    Registry(PLACE).publish(folder, "support/intents")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "file" / "cache"))
+    assert refusal(lambda: Registry(PLACE).read("support/intents")).startswith("The cache of hf://acme cannot be used")
 
 
 def test_repo_of_something_else_is_neither_read_nor_touched(hub: HubServer, folder: Path) -> None:
