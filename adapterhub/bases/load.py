@@ -83,7 +83,7 @@ class Base:
         Raises BaseNotFound where the base has no such head.
         """
         auto_class: Any = AutoModelForSeq2SeqLM if self.config.is_encoder_decoder else AutoModelForCausalLM
-        with _quiet_transformers():
+        with quiet_transformers():
             try:
                 model, found = auto_class.from_pretrained(self.source.folder, config=self.config, dtype=dtype,
                                                           local_files_only=True, output_loading_info=True)
@@ -98,7 +98,7 @@ class Base:
     def _load(self, auto_class: Any, config: PretrainedConfig, *,
               dtype: torch.dtype = torch.float32) -> PreTrainedModel:
         # The head is fresh by design; transformers' report of missing keys would only frighten.
-        with _quiet_transformers():
+        with quiet_transformers():
             try:
                 model: PreTrainedModel = auto_class.from_pretrained(self.source.folder, config=config,
                                                                     dtype=dtype, local_files_only=True)
@@ -121,7 +121,7 @@ def load_base(name: str, *, cache: Path, revision: str | None = None) -> Base:
     """
     source = resolve_base(name, revision=revision)
     identity = fingerprint_base(source, cache)
-    with _quiet_transformers():
+    with quiet_transformers():
         try:
             config = AutoConfig.from_pretrained(source.folder, local_files_only=True)
             tokenizer = AutoTokenizer.from_pretrained(source.folder, local_files_only=True)
@@ -137,7 +137,7 @@ def _reason(error: Exception) -> str:
     return lines[0].rstrip(".:") if lines else type(error).__name__
 
 
-class _quiet_transformers:  # noqa: N801  # a context manager reads as a verb
+class quiet_transformers:  # noqa: N801  # a context manager reads as a verb
     """Hold back transformers' load reports and bars inside the block, then restore its own settings."""
 
     def __enter__(self) -> None:

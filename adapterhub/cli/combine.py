@@ -87,12 +87,11 @@ def merge(adapters: tuple[str, ...], weights: str | None, method: str, rank: int
 def convert(adapter: str, rank: int, output: Path | None, name: str | None, data: str | None,
             columns: tuple[str, ...], base: str | None, place: str | None, as_json: bool) -> None:
     """Make plain LoRA of an adapter (a reference or a folder) of another method, and say how near it is."""
-    from adapterhub.adapter.folder import read_files
     from adapterhub.cli.places import open_places
 
     registries, settings = open_places(place)
     with _destination(output, name, registries) as (folder, publish):
-        files = read_files(Path(adapter)) if Path(adapter).is_dir() else registries.read(adapter)
+        files = _files(adapter, registries)
         with waiting("loading torch and the base, converting"):
             from adapterhub.bases.load import load_base
             from adapterhub.combining.convert import convert as convert_adapter
@@ -101,6 +100,43 @@ def convert(adapter: str, rank: int, output: Path | None, name: str | None, data
             made = convert_adapter(_parent(adapter, files), rank, opened, folder,
                                    _measure(data, columns, base, settings))
         _tell(made, publish(), output, as_json)
+
+
+@click.command("export", epilog="Example: adapterhub export support/banking77@production --output banking77-model")
+@click.argument("adapter")
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="The model folder to write.")
+@click.option("--base", help=_BASE_HELP)
+@registry_option
+@json_option
+@guarded
+def export_model(adapter: str, output: Path, base: str | None, place: str | None, as_json: bool) -> None:
+    """Merge an adapter (a reference or a folder) into its base's weights: a whole transformers model in a folder."""
+    from adapterhub.cli.places import open_places
+    from adapterhub.files import require_free
+
+    registries, settings = open_places(place)
+    require_free(output)
+    parent = _parent(adapter, _files(adapter, registries))
+    with waiting("loading torch and the base, merging"):
+        from adapterhub.bases.load import load_base
+        from adapterhub.combining.export import export
+
+        made = export(parent, load_base(base or parent.files.manifest.base.id, cache=settings.cache), output)
+    adapter_bytes = sum(map(len, parent.files.files.values()))
+    if as_json:
+        print_json({"folder": str(output), "adapter": parent.reference, "size_bytes": made.size_bytes,
+                    "adapter_bytes": adapter_bytes, "output_difference": made.output_difference})
+    else:
+        click.echo(f"Wrote {output}: {made.size_bytes:,} bytes, {made.size_bytes / adapter_bytes:.0f} times the "
+                   f"adapter's {adapter_bytes:,}.")
+        click.echo(f"Its outputs on the probe differ by {made.output_difference:.1e} of the largest output.")
+
+
+def _files(adapter: str, registries: "Registries") -> "VerifiedFiles":
+    """Read an adapter of any method: a folder, or what a registry holds."""
+    from adapterhub.adapter.folder import read_files
+
+    return read_files(Path(adapter)) if Path(adapter).is_dir() else registries.read(adapter)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import click
 
-from adapterhub.cli.combine import convert, merge
+from adapterhub.cli.combine import convert, export_model, merge
 from adapterhub.cli.demo import demo
 from adapterhub.cli.diff import diff
 from adapterhub.cli.doctor import doctor
@@ -24,5 +24,5 @@ def main() -> None:
 
 for command in (train, evaluate, publish, list_adapters, search, show, pull, verify, promote, rollback, history,
                 predict, demo, doctor, gate, at, yank, sweep, copy_adapters, backup, restore, watch, policy,
-                fits, diff, merge, convert, serve, token):
+                fits, diff, merge, convert, export_model, serve, token):
     main.add_command(command)

@@ -110,3 +110,18 @@ def test_folder_without_a_manifest_is_not_converted(trained: Cli, tiny_base_fold
     (bare / "adapterhub.json").unlink()
     done = trained("convert", bare, "--output", tmp_path / "made", "--base", tiny_base_folder)
     assert "adapterhub.json is missing" in done.refusal()
+
+
+def test_export_says_the_bytes_and_the_difference(trained: Cli, tiny_base_folder: Path, tmp_path: Path) -> None:
+    done = trained("export", "a/intents@1", "--output", tmp_path / "model", "--base", tiny_base_folder)
+    assert done.exit_code == 0, done.err
+    size = sum(path.stat().st_size for path in (tmp_path / "model").iterdir())
+    assert f"Wrote {tmp_path / 'model'}: {size:,} bytes" in done.out
+    assert "a/intents@sha256:" in (tmp_path / "model" / "README.md").read_text()
+
+
+def test_export_to_a_taken_folder_is_refused(trained: Cli, tiny_base_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.txt").write_text("mine")
+    done = trained("export", "a/intents@1", "--output", tmp_path / "model", "--base", tiny_base_folder)
+    assert "model exists already." in done.refusal()

@@ -11,7 +11,7 @@ from adapterhub.cli.main import main
 
 COMMANDS = ("train", "evaluate", "publish", "list", "search", "show", "pull", "verify", "promote", "rollback",
             "history", "predict", "demo", "doctor", "at", "yank", "sweep", "copy", "backup", "restore", "watch",
-            "policy", "fits", "serve", "diff", "merge", "convert")
+            "policy", "fits", "serve", "diff", "merge", "convert", "export")
 GROUPS = ("gate", "token")
 WITHOUT_JSON = ("predict", "watch", "serve")
 """Their lines are JSON already."""
