@@ -18,12 +18,17 @@ HUB_LICENCES = frozenset({
 """Ids of licences that data comes under. Source: huggingface.co/docs/hub/repositories-licenses."""
 _HUB_METRICS = {"macro_f1": "f1", "entity_f1": "f1", "entity_precision": "precision", "entity_recall": "recall",
                 "token_accuracy": "accuracy", "in_scope_accuracy": "accuracy", "out_of_scope_recall": "recall",
-                "spearman": "spearmanr"}
+                "micro_f1": "f1", "spearman": "spearmanr", "pearson": "pearsonr"}
 """Our metric -> the Hub's id of its kind (huggingface.co/metrics); the others keep their names."""
+
+
+_PIPELINES = {"multi-label-classification": "text-classification", "text-regression": "text-classification"}
+"""Tasks that the Hub knows as one kind of another."""
 
 
 def front_matter(*, task: str, method: str, hub_base: str, data: DataFacts, metrics: Sequence[Metric]) -> str:
     """Return the YAML between two lines of dashes: base, licence of the data, task, tags and every figure."""
+    task = _PIPELINES.get(task, task)
     results = [EvalResult(task_type=task, dataset_type=slug(data.name), dataset_name=data.name,
                           dataset_split=metric.split, metric_type=_HUB_METRICS.get(metric.name, metric.name),
                           metric_name=metric.name, metric_value=round(metric.value, 4)) for metric in metrics]

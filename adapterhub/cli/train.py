@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: adapterhub train --task text-classification --data rows.csv --output folder")
-@click.option("--task", required=True, help="text-classification, token-classification, "
-              "sentence-similarity or question-answering.")
+@click.option("--task", required=True, help="text-classification, multi-label-classification, "
+              "text-regression, token-classification, question-answering or sentence-similarity.")
 @click.option("--data", required=True, help="A csv, tsv, json, jsonl (.gz) or parquet file, a folder with train, "
               "validation and test, or a Hugging Face data set.")
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="The adapter folder to write.")

@@ -10,6 +10,7 @@ COMMON_COLUMNS: dict[str, tuple[str, ...]] = {
              "premise", "question", "body"),
     "text_pair": ("text_pair", "sentence2", "hypothesis"),
     "label": ("label", "labels", "intent", "category", "class", "sentiment", "topic", "target"),
+    "labels": ("labels", "label", "tags", "topics", "categories"),
     "tokens": ("tokens", "words"),
     "tags": ("tags", "ner_tags", "labels", "entities"),
     "query": ("query", "question", "text", "sentence1", "anchor"),
@@ -17,7 +18,7 @@ COMMON_COLUMNS: dict[str, tuple[str, ...]] = {
     "question": ("question", "query"),
     "context": ("context", "passage", "paragraph", "document", "text"),
     "answers": ("answers", "answer"),
-    "score": ("score", "similarity", "similarity_score"),
+    "score": ("score", "similarity", "similarity_score", "rating"),
 }
 
 

@@ -4,6 +4,7 @@ import ast
 import contextlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from adapterhub.errors import DataError
 
 Rows = list[dict[str, Any]]
 
-_LIST_FIELDS = ("tokens", "tags")
+_LIST_FIELDS = ("tokens", "tags", "labels")
+_BETWEEN_LABELS = re.compile(r"\s*[|;,]\s*")
+_BETWEEN_WORDS = re.compile(r"\s+")
 _MAX_FAULTS = 5
 
 
@@ -59,7 +62,7 @@ def _value(name: str, value: Any) -> Any:
     if name == "context" and isinstance(value, str):
         return value  # as it is: answers are found by their place in it
     if name in _LIST_FIELDS:
-        items = _as_list(value)
+        items = _as_list(value, _BETWEEN_LABELS if name == "labels" else _BETWEEN_WORDS)
         return items if items is None else ["" if item is None else str(item) for item in items]
     if name == "score":
         try:
@@ -71,21 +74,21 @@ def _value(name: str, value: Any) -> Any:
     return str(value).strip() if isinstance(value, str | int | float) else value
 
 
-def _as_list(value: Any) -> list[Any] | None:
+def _as_list(value: Any, between: re.Pattern[str]) -> list[Any] | None:
     if not isinstance(value, str):
         return list(value) if isinstance(value, list | tuple) else None
     if value.lstrip().startswith("["):
         for parse in (json.loads, ast.literal_eval):
             with contextlib.suppress(ValueError, SyntaxError, RecursionError):
                 return list(parse(value))
-    return value.split()
+    return [item for item in between.split(value.strip()) if item]
 
 
 def _fault(row: Mapping[str, Any], columns: Columns) -> str | None:
     """Return what is wrong with a row, None where nothing is."""
     for name in (*columns.required, *(name for name in columns.optional if name in row)):
         value = row.get(name)
-        if value is None or value == [] or (isinstance(value, str) and not value.strip()):
+        if value is None or (value == [] and name != "labels") or (isinstance(value, str) and not value.strip()):
             return f"has no {name}"
         if name == "answers":
             continue
@@ -94,6 +97,8 @@ def _fault(row: Mapping[str, Any], columns: Columns) -> str | None:
                 return f"has the score {value!r}, expected a number"
         elif name not in _LIST_FIELDS and not isinstance(value, str):
             return f"has a {type(value).__name__} as its {name}, expected a string"
+        elif name == "labels" and "" in value:
+            return "has an empty label"
         elif not _is_unicode(value):
             return f"has a {name} with half a surrogate pair, which is no text"
     return place_answers(row) if "answers" in row and "context" in row else _tag_fault(row)

@@ -9,6 +9,7 @@ from transformers import AutoModel, PreTrainedTokenizerBase
 
 from adapterhub.data.columns import Columns
 from adapterhub.errors import DataError, PredictionError
+from adapterhub.tasks.regression_metrics import spearman
 from adapterhub.tasks.subwords import encode_texts
 from adapterhub.tasks.task import Evaluation, Example, Row
 from adapterhub.tasks.text_classification import require_texts
@@ -84,7 +85,8 @@ class SentenceSimilarity:
         queries = torch.stack([pair[0] for pair in outputs]).numpy()
         answers = torch.stack([pair[1] for pair in outputs]).numpy()
         if examples[0].target is not None:
-            return Evaluation(metrics={"spearman": _spearman((queries * answers).sum(axis=-1), examples)},
+            cosines = (queries * answers).sum(axis=-1).tolist()
+            return Evaluation(metrics={"spearman": spearman(cosines, [example.target for example in examples])},
                               n_rows=len(examples))
         ranks = _ranks(queries, answers, [example.row["answer"] for example in examples])
         metrics = {"mrr": float((1 / ranks).mean()), "recall_at_1": float((ranks == 1).mean())}
@@ -129,17 +131,6 @@ def _order_loss(cosines: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
     is_ordered = scores[:, None] > scores[None, :]
     none = torch.zeros(1, device=cosines.device)
     return torch.logsumexp(torch.cat([none, differences[is_ordered]]), dim=0)
-
-
-def _spearman(cosines: np.ndarray[Any, Any], examples: Sequence[Example]) -> float:
-    """Return the rank correlation; 0 where every cosine is the same. Raises DataError where every score is."""
-    from scipy.stats import spearmanr
-
-    scores = [example.target for example in examples]
-    if len(set(scores)) < 2:
-        raise DataError(f"All {len(scores)} rows measured have the score {scores[0]:g}, so none can be ranked.",
-                        hint="Give rows of different scores, or leave the scores out.")
-    return float(spearmanr(cosines, scores).statistic) if len(set(cosines.tolist())) > 1 else 0.0
 
 
 def _texts_of(row: Row) -> list[str]:

@@ -1,10 +1,22 @@
 """Texts to token sequences, cut at a length, with word of which ones were cut. It knows no task."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
-from adapterhub.tasks.task import TokenSequence
+from adapterhub.tasks.task import Example, Row, TokenSequence
+
+
+def encode_rows(rows: Sequence[Row], targets: Sequence[Any], tokenizer: PreTrainedTokenizerBase,
+                max_length: int) -> list[Example]:
+    """Return rows with `text`, and all or none with `text_pair`, as examples of one sequence."""
+    if not rows:
+        return []
+    pairs = [row["text_pair"] for row in rows] if "text_pair" in rows[0] else None
+    encoded = encode_texts(tokenizer, [row["text"] for row in rows], pairs, max_length)
+    return [Example(sequences=[sequence], target=target, row=row, is_truncated=is_cut)
+            for row, target, (sequence, is_cut) in zip(rows, targets, encoded, strict=True)]
 
 
 def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], pairs: Sequence[str] | None,

@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedTokenizer
 from adapterhub.data.columns import Columns
 from adapterhub.errors import DataError, PredictionError
 from adapterhub.tasks.classification_metrics import class_report, macro_f1
-from adapterhub.tasks.subwords import encode_texts
+from adapterhub.tasks.subwords import encode_rows
 from adapterhub.tasks.task import Evaluation, Example, Row
 
 OUT_OF_SCOPE_LABELS = ("oos", "out_of_scope", "out-of-scope")
@@ -39,16 +39,9 @@ class TextClassification:
     def encode(self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, labels: Sequence[str],
                max_length: int) -> list[Example]:
         """Encode texts or pairs. Raises DataError for a label that training did not see."""
+        require_known({row["label"] for row in rows if "label" in row}, labels)
         index = {label: i for i, label in enumerate(labels)}
-        if unknown := sorted({row["label"] for row in rows if "label" in row} - index.keys()):
-            raise DataError(f"Labels {unknown[:5]} are not among the adapter's {len(labels)} labels.",
-                            hint=f"It knows {', '.join(list(labels)[:8])}{' ...' if len(labels) > 8 else ''}.")
-        if not rows:
-            return []
-        pairs = [row["text_pair"] for row in rows] if "text_pair" in rows[0] else None
-        encoded = encode_texts(tokenizer, [row["text"] for row in rows], pairs, max_length)
-        return [Example(sequences=[sequence], target=index.get(row.get("label", "")), row=row, is_truncated=is_cut)
-                for row, (sequence, is_cut) in zip(rows, encoded, strict=True)]
+        return encode_rows(rows, [index.get(row.get("label", "")) for row in rows], tokenizer, max_length)
 
     def lessons(self, examples: Sequence[Example]) -> list[Example]:
         """Return the examples: each is learned as a whole."""
@@ -86,11 +79,23 @@ class TextClassification:
 
     def parse_row(self, row: Any) -> Row:
         """Accept a text, a pair of texts, or a mapping with `text` and, for pairs, `text_pair`."""
-        if isinstance(row, str):
-            row = {"text": row}
-        elif isinstance(row, (list, tuple)) and len(row) == 2:
-            row = {"text": row[0], "text_pair": row[1]}
-        return require_texts(row, self.name, ("text",), ("text_pair",))
+        return parse_text_row(row, self.name)
+
+
+def parse_text_row(row: Any, task: str) -> Row:
+    """Accept a text, a pair of texts, or a mapping with `text` and `text_pair`. Raises PredictionError."""
+    if isinstance(row, str):
+        row = {"text": row}
+    elif isinstance(row, (list, tuple)) and len(row) == 2:
+        row = {"text": row[0], "text_pair": row[1]}
+    return require_texts(row, task, ("text",), ("text_pair",))
+
+
+def require_known(found: set[str], labels: Sequence[str]) -> None:
+    """Raise DataError for labels that training did not see."""
+    if unknown := sorted(found - set(labels)):
+        raise DataError(f"Labels {unknown[:5]} are not among the adapter's {len(labels)} labels.",
+                        hint=f"It knows {', '.join(list(labels)[:8])}{' ...' if len(labels) > 8 else ''}.")
 
 
 def require_texts(row: Any, task: str, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> Row:

@@ -8,6 +8,11 @@ _EXAMPLES = {
         _LABELS,
         'encoded = tokenizer("a text", return_tensors="pt")',
         "print(labels[int(model(**encoded).logits[0].argmax())])"],
+    "multi-label-classification": [
+        _LABELS,
+        'scores = model(**tokenizer("a text", return_tensors="pt")).logits[0].sigmoid()',
+        "print([label for label, score in zip(labels, scores) if score >= 0.5])"],
+    "text-regression": ['print(float(model(**tokenizer("a text", return_tensors="pt")).logits[0, 0]))'],
     "token-classification": [
         _LABELS,
         'encoded = tokenizer(["some", "words"], is_split_into_words=True, return_tensors="pt")',

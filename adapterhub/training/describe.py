@@ -9,7 +9,7 @@ from adapterhub.adapter.folder import CARD_FILE, read_folder
 from adapterhub.adapter.manifest import MANIFEST_FILE, FileFacts, Manifest
 from adapterhub.bases.load import Base
 from adapterhub.files import sha256_of_bytes, write_atomic
-from adapterhub.tasks.task import Evaluation, Task
+from adapterhub.tasks.task import Evaluation, Task, is_better
 from adapterhub.tasks.usage import usage_of
 
 TITLE = "## Beside it, on the same test rows"
@@ -57,6 +57,7 @@ def _figure(figures: Mapping[str, float], name: str) -> str:
 
 def _verdict(own: Mapping[str, float], arms: Mapping[str, Mapping[str, float]]) -> str:
     """Say which ways did better, metric by metric."""
-    better = [f"{arm} is better in {name} by {figures[name] - own[name]:.4f}"
-              for arm, figures in arms.items() for name in own if figures.get(name, own[name]) > own[name]]
+    better = [f"{arm} is better in {name} by {abs(figures[name] - own[name]):.4f}"
+              for arm, figures in arms.items() for name in own
+              if is_better(name, figures.get(name, own[name]), own[name])]
     return (f"One seed each: {'; '.join(better)}." if better else "One seed each: none of them does better.")

@@ -14,7 +14,7 @@ from adapterhub.bases.processor import has_native_bfloat16
 from adapterhub.errors import TrainingError, UnknownName
 from adapterhub.progress import Progress
 from adapterhub.tasks.batch import LengthBuckets, collate
-from adapterhub.tasks.task import Evaluation, Example, Task
+from adapterhub.tasks.task import Evaluation, Example, Task, is_better
 from adapterhub.training.config import TrainConfig
 from adapterhub.training.evaluate import call_model, evaluate_model
 from adapterhub.training.methods import State, TrainedModel
@@ -32,7 +32,8 @@ class Outcome:
     best_epoch: int = 0
     """Counted from 1; 0 where no epoch ended."""
     metric: str = ""
-    best_value: float = float("-inf")
+    best_value: float = math.nan
+    """NaN where nothing was measured."""
     epochs_done: int = 0
     n_steps: int = 0
     seconds: float = 0.0
@@ -141,7 +142,7 @@ def _keep_best(config: TrainConfig, trained: TrainedModel, task: Task, inputs: L
         return 0
     evaluation = evaluate_model(trained.model, task, inputs.validation, inputs.labels, inputs.pad_id)
     metric = chosen_metric(config, task, evaluation)
-    if evaluation.metrics[metric] > outcome.best_value:
+    if not outcome.metric or is_better(metric, evaluation.metrics[metric], outcome.best_value):
         state = trained.state()  # first, so that Ctrl-C here leaves the earlier best with its own figures
         outcome.state, outcome.best_epoch = state, outcome.epochs_done
         outcome.metric, outcome.best_value = metric, evaluation.metrics[metric]

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
-from tiny import answer_rows, write_rows
-from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+from stock import stock_outputs
+from tiny import TOPICS, answer_rows, intent_rows, write_rows
+from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification, AutoTokenizer
 
 from adapterhub.adapter.folder import CARD_FILE, read_folder
 from adapterhub.registry import Registry
@@ -94,3 +95,43 @@ def test_lines_of_python_on_the_question_answering_card_run(answers_folder: Path
     usage = usage.replace('"tiny-base"', repr(str(tiny_base_folder))).replace('"."', repr(str(answers_folder)))
     exec(compile(usage, "card", "exec"), {})
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def topics_of(text: str) -> list[str]:
+    return [topic for topic, words in list(TOPICS.items())[:3] if set(words) & set(text.split())]
+
+
+TEXTS = [f"{one['text']} {two['text']}" for one, two in zip(intent_rows(3), intent_rows(3)[7:], strict=False)]
+FORMS: dict[str, tuple[Callable[[str], dict[str, Any]], str]] = {
+    "multi-label-classification": (lambda text: {"text": text, "labels": topics_of(text)}, "micro_f1"),
+    "text-regression": (lambda text: {"text": text, "score": 2.0 * ("card" in topics_of(text)) - 1}, "pearson"),
+}
+
+
+@pytest.mark.parametrize("task", FORMS)
+def test_labels_and_numbers_are_learned_and_served_as_stock_peft_answers(
+        task: str, train_tiny: Callable[..., Path], tmp_path: Path, serve: Serve, tiny_base_folder: Path) -> None:
+    row_of, metric = FORMS[task]
+    rows = write_rows(tmp_path / "rows.jsonl", [row_of(text) for text in TEXTS * 2])
+    folder = train_tiny(tmp_path / "folder", task, str(rows), rank=4, epochs=10)
+    manifest = read_folder(folder).manifest
+    value = manifest.metric(metric)
+    assert value is not None
+    assert value > 0.8
+    plain = AutoModelForSequenceClassification.from_pretrained(tiny_base_folder, num_labels=len(manifest.labels))
+    model = PeftModel.from_pretrained(plain, str(folder)).eval()
+    for text, answer in zip(TEXTS[:4], serve(folder, *TEXTS[:4]), strict=True):
+        logits = stock_outputs(tiny_base_folder, model, text)
+        if task == "text-regression":
+            assert answer["score"] == pytest.approx(float(logits[0]), abs=1e-5)
+        else:
+            scores = dict(zip(manifest.labels, logits.sigmoid().tolist(), strict=True))
+            assert answer["labels"] == [label for label in sorted(scores, key=lambda name: -scores[name])
+                                        if scores[label] >= 0.5]
+            assert {line["label"]: line["score"] for line in answer["top"]} == pytest.approx(scores, abs=1e-5)
+
+
+def test_card_tells_the_hubs_own_name_of_the_task(train_tiny: Callable[..., Path], tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", [FORMS["text-regression"][0](text) for text in TEXTS])
+    folder = train_tiny(tmp_path / "folder", "text-regression", str(rows))
+    assert "pipeline_tag: text-classification" in (folder / CARD_FILE).read_text(encoding="utf-8")
