@@ -17,7 +17,7 @@ from adapterhub.files import sha256_of_bytes, storage_errors
 CARD_FILE = "README.md"
 CONTENT_FILES = (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE)
 FOLDER_FILES = (*CONTENT_FILES, MANIFEST_FILE)
-REGISTRY_FILES = ("claim.json", "version.json", "yanked.json")
+REGISTRY_FILES = ("claim.json", "version.json", "yanked.json", "signature.json")
 """What a registry keeps beside the four files of a version."""
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib")
 _MAX_BYTES = {MANIFEST_FILE: 2 << 20, CONFIG_FILE: 1 << 20, CARD_FILE: 1 << 20}

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import click
@@ -93,6 +94,13 @@ def registry_option(command: Callable[P, None]) -> Callable[P, None]:
     return click.option("--registry", "place", metavar="PLACE",
                         help="A folder, a bucket or hf://organisation; default: ADAPTERHUB_REGISTRY, else your data "
                              "folder.")(command)
+
+
+def trust_option(command: Callable[P, None]) -> Callable[P, None]:
+    """Add `--trust`."""
+    return click.option("--trust", multiple=True, metavar="FILE", type=click.Path(path_type=Path),
+                        help="A public key or certificate (PEM): take only what it has signed; give it again for "
+                             "several.")(command)
 
 
 def base_option(command: Callable[P, None]) -> Callable[P, None]:

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from adapterhub.cli.output import guarded, json_option, output_console, print_json, print_table, registry_option
+from adapterhub.cli.output import (
+    guarded,
+    json_option,
+    output_console,
+    print_json,
+    print_table,
+    registry_option,
+    trust_option,
+)
 
 if TYPE_CHECKING:
     from adapterhub.registry import AliasMove, Listing
@@ -17,20 +25,29 @@ if TYPE_CHECKING:
 @click.argument("name", metavar="NAMESPACE/NAME")
 @click.option("--version", type=int, help="Demand this version number.")
 @click.option("--alias", help="Move this alias to the version.")
+@click.option("--sign-key", metavar="FILE", type=click.Path(path_type=Path),
+              help="Sign it with this private key (PEM, EC); needs the extra signing.")
+@click.option("--sign-certificate", metavar="FILE", type=click.Path(path_type=Path),
+              help="The key's certificate (PEM), with those between it and its root behind it.")
 @registry_option
 @json_option
 @guarded
-def publish(folder: Path, name: str, version: int | None, alias: str | None, place: str | None, as_json: bool) -> None:
+def publish(folder: Path, name: str, version: int | None, alias: str | None, sign_key: Path | None,
+            sign_certificate: Path | None, place: str | None, as_json: bool) -> None:
     """Publish an adapter folder as the next version; it never changes afterwards."""
     from adapterhub.adapter.reference import parse_path, require_alias
     from adapterhub.cli.gate_measure import measure_by_runtime
     from adapterhub.cli.places import open_places
+    from adapterhub.registry import SigningKey
 
     parse_path(name)
     if alias:
         require_alias(alias)
     registries, settings = open_places(place)
-    published = registries.publish(folder, name, version)
+    if sign_certificate and not sign_key:
+        raise click.UsageError("--sign-certificate needs the --sign-key that it is of.")
+    signing_key = SigningKey(key=sign_key, certificate=sign_certificate) if sign_key else None
+    published = registries.publish(folder, name, version, signing_key=signing_key)
     if alias:
         registries.promote(published.reference, alias, evaluate=measure_by_runtime(settings))
     if as_json:
@@ -87,14 +104,15 @@ def show(reference: str, place: str | None, as_json: bool) -> None:
 @click.command(epilog="Example: adapterhub pull support/banking77@production folder")
 @click.argument("reference")
 @click.argument("folder", type=click.Path(path_type=Path))
+@trust_option
 @registry_option
 @json_option
 @guarded
-def pull(reference: str, folder: Path, place: str | None, as_json: bool) -> None:
+def pull(reference: str, folder: Path, trust: tuple[Path, ...], place: str | None, as_json: bool) -> None:
     """Copy a version into a new folder, every digest compared."""
     from adapterhub.cli.places import open_places
 
-    registries, _ = open_places(place)
+    registries, _ = open_places(place, trust)
     version = registries.resolve(reference)
     registries.pull(version, folder)
     if as_json:
@@ -107,17 +125,19 @@ def pull(reference: str, folder: Path, place: str | None, as_json: bool) -> None
 @click.argument("reference", required=False)
 @click.option("--all", "is_all", is_flag=True, help="Check every version of the registry, and go on after a fault.")
 @click.option("--base", help="Also check against this base, and run the probe on it.")
+@trust_option
 @registry_option
 @json_option
 @guarded
-def verify(reference: str | None, is_all: bool, base: str | None, place: str | None, as_json: bool) -> None:
-    """Check a version's digests and structure; with --base also that it computes what it did when it was made."""
+def verify(reference: str | None, is_all: bool, base: str | None, trust: tuple[Path, ...], place: str | None,
+           as_json: bool) -> None:
+    """Check a version's digests, structure and signature; with --base also that it computes what it did once."""
     from adapterhub.cli.places import open_places
     from adapterhub.cli.verification import check_version, verify_everything
 
     if is_all == (reference is not None):
         raise click.UsageError("Give a reference, or --all.")
-    registries, settings = open_places(place)
+    registries, settings = open_places(place, trust)
     if reference is None:
         verify_everything(registries.own, base, settings, as_json)
         return

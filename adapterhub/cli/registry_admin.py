@@ -151,21 +151,31 @@ def watch(names: tuple[str, ...], interval_s: float, place: str | None) -> None:
 @click.command(epilog="Example: adapterhub policy --quota support=500000000")
 @click.option("--quota", "quotas", multiple=True, metavar="NAMESPACE=BYTES", help="The most a namespace may hold; "
               "an empty number takes the quota away.")
+@click.option("--require-signature/--no-require-signature", "needs_signature", default=None,
+              help="Whether what no trusted key has signed is refused, published or read.")
+@click.option("--trust", multiple=True, metavar="FILE", type=click.Path(path_type=Path),
+              help="A public key or certificate (PEM) whose signatures count; give it again for several.")
+@click.option("--distrust", multiple=True, metavar="FILE", type=click.Path(path_type=Path),
+              help="A key or certificate whose signatures count no more.")
 @registry_option
 @json_option
 @guarded
-def policy(quotas: tuple[str, ...], place: str | None, as_json: bool) -> None:
-    """Show how much each namespace of a registry may hold, or change it."""
+def policy(quotas: tuple[str, ...], needs_signature: bool | None, trust: tuple[Path, ...],
+           distrust: tuple[Path, ...], place: str | None, as_json: bool) -> None:
+    """Show what a registry asks: how much each namespace may hold, and whose signatures count; or change it."""
     from dataclasses import replace
 
     from adapterhub.cli.places import open_places
     from adapterhub.registry.policy import change_policy, read_policy
+    from adapterhub.registry.signing import changed_keys
 
     registries, _ = open_places(place)
     store, mark = registries.own.store, registries.own.mark()
     record = read_policy(store)
-    if quotas:
-        wanted = replace(record, quotas=_changed_quotas(record.quotas, quotas))
+    if quotas or trust or distrust or needs_signature is not None:
+        wanted = replace(record, quotas=_changed_quotas(record.quotas, quotas),
+                         keys=changed_keys(record.keys, trust, distrust),
+                         needs_signature=record.needs_signature if needs_signature is None else needs_signature)
         record = change_policy(store, wanted, at=mark.at, by=mark.by)
     _print_policy(record, as_json)
 
@@ -190,9 +200,16 @@ def _changed_quotas(quotas: dict[str, int], given: tuple[str, ...]) -> dict[str,
 
 
 def _print_policy(record: "PolicyRecord", as_json: bool) -> None:
+    from adapterhub.registry.signing import shown_key
+
+    keys = [shown_key(pem) for pem in record.keys]
     if as_json:
-        print_json({"quotas": record.quotas, "at": record.at, "by": record.by})
+        print_json({"quotas": record.quotas, "needs_signature": record.needs_signature, "keys": keys,
+                    "at": record.at, "by": record.by})
         return
+    if record.needs_signature or keys:
+        click.echo(f"Signatures are {'required' if record.needs_signature else 'not required'}; "
+                   f"trusted: {', '.join(keys) or 'nobody'}.")
     if not record.quotas:
         click.echo("No namespace has a quota.")
     for namespace, number in sorted(record.quotas.items()):

@@ -8,6 +8,7 @@ from adapterhub.registry.pull import Verification
 from adapterhub.registry.registry import ReadableRegistry, Registry
 from adapterhub.registry.resolve import Version, resolve_served
 from adapterhub.registry.search import Listing, Query
+from adapterhub.registry.signing import SigningKey
 
 __all__ = [
     "AliasMove",
@@ -18,6 +19,7 @@ __all__ = [
     "ReadableRegistry",
     "Registries",
     "Registry",
+    "SigningKey",
     "Verification",
     "Version",
     "WithFolders",

@@ -1,6 +1,6 @@
 """Several registries read as one: the user's own first, then the shipped one. Writes go to the first."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -16,15 +16,17 @@ from adapterhub.registry.records import Clock
 from adapterhub.registry.registry import AliasMoves, Registry, Versions
 from adapterhub.registry.resolve import Version, similar_paths
 from adapterhub.registry.search import Listing, Listings, Query
+from adapterhub.registry.signing import SigningKey
 from adapterhub.settings import Settings
 
 
-def open_registries(settings: Settings, *, clock: Clock | None = None, by: str = "") -> "Registries":
+def open_registries(settings: Settings, *, clock: Clock | None = None, by: str = "",
+                    trusted: Sequence[str] = ()) -> "Registries":
     """Open the user's registry and, behind it, the shipped one where there is one."""
-    own, shipped = Registry(settings.registry, clock=clock, by=by), settings.shipped_registry
+    own, shipped = Registry(settings.registry, clock=clock, by=by, trusted=trusted), settings.shipped_registry
     if shipped is None or Path(settings.registry).absolute() == shipped.absolute():
         return Registries(own)
-    return Registries(own, Registry(shipped, clock=clock))
+    return Registries(own, Registry(shipped, clock=clock, trusted=trusted))
 
 
 class Registries:
@@ -55,6 +57,10 @@ class Registries:
     def read(self, reference: str | Version) -> AdapterFolder:
         """Return an adapter's four files with every digest compared. Raises as `Registry.read`."""
         return self._holder(reference).read(reference)
+
+    def confirm(self, version: Version, folder: AdapterFolder) -> None:
+        """Refuse a version whose signature `read` would refuse. Raises as `Registry.confirm`."""
+        self._holder(version).confirm(version, folder)
 
     def pull(self, reference: str | Version, folder: str | Path) -> AdapterFolder:
         """Copy a version into a new folder and verify it there. Raises as `Registry.pull`."""
@@ -92,9 +98,10 @@ class Registries:
         """Return the adapters that a query fits, sorted by name."""
         return self._merged(lambda registry: registry.search(query))
 
-    def publish(self, folder: str | Path, path: str, version: int | None = None) -> Version:
+    def publish(self, folder: str | Path, path: str, version: int | None = None, *,
+                signing_key: SigningKey | None = None) -> Version:
         """Publish into the first registry. Raises as `Registry.publish`."""
-        return self.own.publish(folder, path, version)
+        return self.own.publish(folder, path, version, signing_key=signing_key)
 
     def promote(self, reference: str, alias: str, *, expected: int | None = None, evaluate: Evaluate | None = None,
                 is_forced: bool = False) -> AliasMove:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from adapterhub.adapter.check import check_folder
+from adapterhub.adapter.manifest import MANIFEST_FILE
 from adapterhub.errors import VersionExists
 from adapterhub.registry import layout
 from adapterhub.registry.aliases import Mark
@@ -16,6 +17,7 @@ from adapterhub.registry.pull import read
 from adapterhub.registry.records import ClaimRecord, to_bytes
 from adapterhub.registry.resolve import Version, read_version, versions
 from adapterhub.registry.stores import Store
+from adapterhub.registry.trust import read_signature, require_signed_publish
 
 _SIDE_FOLDERS = ("aliases", "gates")
 
@@ -51,6 +53,8 @@ def copy_version(source: Store, target: Store, version: Version) -> Copied:
     if there is None:
         content = read(source, version)
         check_folder(content)
+        signature = read_signature(source, path, number)
+        require_signed_publish(target, content.files[MANIFEST_FILE], signature, version.reference)
         policy = read_policy(target)
         claim = ClaimRecord(id=f"copy-{version.digest}", at=version.published_at, size_bytes=version.size_bytes)
         if not target.exists(layout.file_key(path, number, layout.CLAIM_FILE)):
@@ -58,11 +62,13 @@ def copy_version(source: Store, target: Store, version: Version) -> Copied:
         if not is_created(target, layout.file_key(path, number, layout.CLAIM_FILE), to_bytes(claim)):
             raise _other_content(target, version)
         require_claim_within_quota(target, policy, path, number)
-        there = fill(target, path, number, claim, content, Mark(at=version.published_at, by=version.published_by))
+        mark = Mark(at=version.published_at, by=version.published_by)
+        there = fill(target, path, number, claim, content, mark, signature)
         read(target, there)
-    key = layout.file_key(path, number, layout.YANKED_FILE)
-    if source.exists(key):
-        _copy_record(source, target, key)
+    for name in (layout.YANKED_FILE, layout.SIGNATURE_FILE):
+        key = layout.file_key(path, number, name)
+        if source.exists(key):
+            _copy_record(source, target, key)
     return Copied(what=version.reference, is_new=there.is_new)
 
 

@@ -71,6 +71,11 @@ class WithFolders:
                                 hint="Ask again for what lies there now.")
         return folder
 
+    def confirm(self, version: Version, folder: AdapterFolder) -> None:
+        """Refuse what the registry would refuse; a folder's owner needs no signature."""
+        if not is_folder_path(version.path):
+            self.registry.confirm(version, folder)
+
     def list(self) -> Listings:
         """Return every adapter of the registry."""
         return self.registry.list()

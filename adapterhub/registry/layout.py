@@ -4,10 +4,11 @@
     <namespace>/<name>/versions/<n>/<four files>    the adapter folder
     <namespace>/<name>/versions/<n>/version.json    written last: the version exists if and only if this does
     <namespace>/<name>/versions/<n>/yanked.json     optional
+    <namespace>/<name>/versions/<n>/signature.json  optional: who vouches for the manifest, as a Sigstore bundle
     <namespace>/<name>/aliases/<alias>/<k>.json     the highest k is where the alias points
     <namespace>/<name>/gates/<alias>/<k>.json       the highest k is what a version must meet to get the alias
     <namespace>/<name>/gates/<alias>/rows/<digest>  the rows that a gate measures on
-    .policy/<k>.json                                the highest k holds: quotas
+    .policy/<k>.json                                the highest k holds: quotas, whose signatures count
 """
 
 from adapterhub.adapter.reference import Reference
@@ -16,6 +17,7 @@ from adapterhub.errors import InvalidReference
 CLAIM_FILE = "claim.json"
 VERSION_FILE = "version.json"
 YANKED_FILE = "yanked.json"
+SIGNATURE_FILE = "signature.json"
 POLICY_KEY = ".policy"
 
 

@@ -1,4 +1,4 @@
-"""What a whole registry asks: quotas per namespace. The newest policy holds, the older are its history."""
+"""What a whole registry asks: quotas per namespace, signatures. The newest policy holds, the older are its history."""
 
 from dataclasses import replace
 

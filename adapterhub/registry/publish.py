@@ -6,34 +6,42 @@ from pathlib import Path
 
 from adapterhub.adapter.check import check_folder
 from adapterhub.adapter.folder import FOLDER_FILES, AdapterFolder, read_folder
+from adapterhub.adapter.manifest import MANIFEST_FILE
 from adapterhub.errors import InvalidConfig, PolicyRefused, StorageError, VersionExists
 from adapterhub.registry import layout
 from adapterhub.registry.aliases import Mark
 from adapterhub.registry.policy import read_policy, require_quota
 from adapterhub.registry.records import ClaimRecord, PolicyRecord, VersionRecord, to_bytes
 from adapterhub.registry.resolve import Version, latest, numbers, read_version
+from adapterhub.registry.signing import SigningKey, sign
 from adapterhub.registry.stores import Store
+from adapterhub.registry.trust import add_signature, read_signature, require_signed_publish
 
 
-def publish(store: Store, path: str, folder: Path, mark: Mark, *, version: int | None = None) -> Version:
+def publish(store: Store, path: str, folder: Path, mark: Mark, *, version: int | None = None,
+            signing_key: SigningKey | None = None) -> Version:
     """Check a folder and publish it under the next number, or exactly `version`.
 
-    Content equal to the latest version's makes no new one: that version is returned, `is_new` False.
-    Whatever ends it early leaves nothing visible; the number it had claimed stays unused.
-    Raises VersionExists where `version` is taken; InvalidFolder, StorageError.
+    Content equal to the latest version's makes no new one: that version is returned, `is_new` False, and signed
+    where a key is given and it was not. Whatever ends it early leaves nothing visible; its number stays unused.
+    Raises VersionExists where `version` is taken; InvalidFolder, PolicyRefused, StorageError.
     """
     if version is not None and version < 1:
         raise InvalidConfig(f"version is {version}, expected 1 or more.")
     content = read_folder(folder)
     check_folder(content)
+    signature = sign(content.files[MANIFEST_FILE], signing_key) if signing_key else None
     if version is None and (newest := latest(store, path)) and newest.digest == content.digest:
+        if signature and not read_signature(store, path, newest.version):
+            add_signature(store, path, newest.version, signature)
         return newest
+    require_signed_publish(store, content.files[MANIFEST_FILE], signature, path)
     policy = read_policy(store)
     require_quota(store, policy, path, size_bytes(content))
     claim = ClaimRecord(id=uuid.uuid4().hex, at=mark.at, size_bytes=size_bytes(content))
     number = _claim(store, path, claim, version)
     require_claim_within_quota(store, policy, path, number)
-    return fill(store, path, number, claim, content, mark)
+    return fill(store, path, number, claim, content, mark, signature)
 
 
 def require_claim_within_quota(store: Store, policy: PolicyRecord, path: str, number: int) -> None:
@@ -45,14 +53,17 @@ def require_claim_within_quota(store: Store, policy: PolicyRecord, path: str, nu
         raise
 
 
-def fill(store: Store, path: str, number: int, claim: ClaimRecord, content: AdapterFolder, mark: Mark) -> Version:
-    """Write a claimed version's files and, last, what makes it visible.
+def fill(store: Store, path: str, number: int, claim: ClaimRecord, content: AdapterFolder, mark: Mark,
+         signature: bytes | None = None) -> Version:
+    """Write a claimed version's files, its signature and, last, what makes it visible.
 
     Raises StorageError where somebody else's bytes are there, or where the claim was swept meanwhile.
     """
     taken = store.create_files(layout.version_key(path, number), {name: content.files[name] for name in FOLDER_FILES})
     if taken:
         raise _not_ours(store, taken)
+    if signature:
+        add_signature(store, path, number, signature)
     if store.get(layout.file_key(path, number, layout.CLAIM_FILE)) != to_bytes(claim):
         raise StorageError(f"{path}@{number} was swept from {store.place} while it was being published.",
                            hint="Publish again, and sweep only what is older than the longest upload.")

@@ -1,5 +1,6 @@
 """Reading a version's bytes with every digest compared: for the runtime, into a folder, or only to verify."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from adapterhub.registry.publish import size_bytes
 from adapterhub.registry.records import ClaimRecord, VersionRecord, YankRecord, parse_record
 from adapterhub.registry.resolve import Version
 from adapterhub.registry.stores import Store
+from adapterhub.registry.trust import require_trusted, who_signed
+
+PROBE = "the probe"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +37,10 @@ class Verification:
     n_tensors: int
 
 
-def read(store: Store, version: Version) -> AdapterFolder:
-    """Read a version's four files once and compare every digest.
+def read(store: Store, version: Version, trusted: Sequence[str] = ()) -> AdapterFolder:
+    """Read a version's four files once and compare every digest, and its signature where one is asked for.
 
-    Raises InvalidFolder with what is missing or changed.
+    Raises InvalidFolder with what is missing or changed; PolicyRefused where nobody who is trusted has signed it.
     """
     if store.root is not None:
         require_bounded_files(_shown_path(store, version))
@@ -48,16 +52,17 @@ def read(store: Store, version: Version) -> AdapterFolder:
     content = parse_folder(_shown_path(store, version), files)
     if size_bytes(content) != version.size_bytes:
         raise _changed(version, f"it has {size_bytes(content)} bytes, the version says {version.size_bytes}")
+    require_trusted(store, version, files[MANIFEST_FILE], trusted)
     return content
 
 
-def pull(store: Store, version: Version, folder: Path) -> AdapterFolder:
+def pull(store: Store, version: Version, folder: Path, trusted: Sequence[str] = ()) -> AdapterFolder:
     """Copy a version into a new folder, whole or not at all, and compare what lies there.
 
-    Raises DataError where the folder holds something; InvalidFolder, StorageError.
+    Raises DataError where the folder holds something; InvalidFolder, PolicyRefused, StorageError.
     """
     require_free(folder)
-    content = read(store, version)
+    content = read(store, version, trusted)
     check_folder(content)
     with folder_written_whole(folder) as unfinished:
         for name, data in content.files.items():
@@ -67,24 +72,32 @@ def pull(store: Store, version: Version, folder: Path) -> AdapterFolder:
     return replace(content, path=folder)
 
 
-def verify(store: Store, version: Version, base: BaseShapes | None = None) -> Verification:
+def verify(store: Store, version: Version, base: BaseShapes | None = None,
+           trusted: Sequence[str] = ()) -> Verification:
     """Check all that can be checked of a version without computing with it.
 
-    Raises InvalidFolder with the faults; BaseMismatch where `base` is another one than the adapter's.
+    Raises InvalidFolder with the faults; BaseMismatch where `base` is another one than the adapter's; PolicyRefused
+    where its signature does not hold.
     """
     if store.root is not None:
         require_safe_entries(_shown_path(store, version))
-    content = read(store, version)
+    content = read(store, version, trusted)
     tensors = check_folder(content, base)
     _check_records(store, version)
     checks = ["version.json is as it was written", f"the manifest has digest {version.digest[:12]}",
               *(f"{name} has the digest that the manifest states" for name in content.manifest.files),
               "names, shapes, rank and values of the tensors agree with the configuration",
               "the head fits the labels"]
+    against_base, not_checked = "the tensors fit the base's modules", [PROBE]
+    if base:
+        checks.append(against_base)
+    else:
+        not_checked.insert(0, against_base)
+    if signer := who_signed(store, version, content.files[MANIFEST_FILE], trusted):
+        shown = f"it is signed by {signer.name}" if signer.is_confirmed else f"the signature (it is {signer.name})"
+        (checks if signer.is_confirmed else not_checked).append(shown)
     n_tensors = len(tensors.delta_a) + len(tensors.delta_b) + len(tensors.head)
-    against_base = "the tensors fit the base's modules"
-    return Verification(version=version, checks=(*checks, against_base) if base else tuple(checks),
-                        not_checked=("the probe",) if base else (against_base, "the probe"), n_tensors=n_tensors)
+    return Verification(version=version, checks=tuple(checks), not_checked=tuple(not_checked), n_tensors=n_tensors)
 
 
 def _check_records(store: Store, version: Version) -> None:

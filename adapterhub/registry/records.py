@@ -117,6 +117,10 @@ class PolicyRecord:
 
     quotas: dict[str, int] = field(default_factory=dict)
     """Namespace -> the most bytes that its versions may have together."""
+    needs_signature: bool = False
+    """Whether what no trusted key has signed is refused, published or read."""
+    keys: list[str] = field(default_factory=list)
+    """Public keys and certificates, PEM, of those whose signatures count."""
     at: str = ""
     by: str = ""
 

@@ -1,5 +1,6 @@
 """The registry as its users see it: one place of published adapters. Each method is a few lines over its own file."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Protocol
 
 from adapterhub.adapter.check import BaseShapes
 from adapterhub.adapter.folder import AdapterFolder
+from adapterhub.adapter.manifest import MANIFEST_FILE
 from adapterhub.adapter.reference import Reference, parse_path, require_alias
 from adapterhub.errors import InvalidReference, PromotionRefused
 from adapterhub.registry import aliases as _aliases
@@ -25,7 +27,9 @@ from adapterhub.registry.pull import Verification
 from adapterhub.registry.records import Clock, GateRecord, utc
 from adapterhub.registry.resolve import Version
 from adapterhub.registry.search import Listings, Query
+from adapterhub.registry.signing import SigningKey
 from adapterhub.registry.stores import Store, open_store
+from adapterhub.registry.trust import require_trusted
 
 Versions = list[Version]
 AliasMoves = list[AliasMove]
@@ -43,6 +47,9 @@ class ReadableRegistry(Protocol):
 
     def read(self, reference: str | Version) -> AdapterFolder:
         """Return an adapter's bytes with every digest compared."""
+
+    def confirm(self, version: Version, folder: AdapterFolder) -> None:
+        """Refuse a version whose bytes are at hand already where `read` would refuse its signature."""
 
     def list(self) -> Listings:
         """Return every adapter by its latest version."""
@@ -66,11 +73,18 @@ class Registry:
     Example: `Registry("registry").publish(Path("intents"), "support/intents").reference`
     """
 
-    def __init__(self, place: str | Path | Store, *, clock: Clock | None = None, by: str = "") -> None:
-        """Open a place; `by` is who changes it. Raises UnknownName for a scheme, StorageError for its settings."""
+    def __init__(self, place: str | Path | Store, *, clock: Clock | None = None, by: str = "",
+                 trusted: Sequence[str] = ()) -> None:
+        """Open a place; `by` is who changes it.
+
+        With `trusted`, public keys or certificates in PEM, only what one of them signed is read, pulled or verified;
+        without, the registry's policy says whether it must be signed, and by whom.
+        Raises UnknownName for a scheme, StorageError for its settings.
+        """
         self._store = open_store(place) if isinstance(place, str | Path) else place
         self._clock = clock or _SystemClock()
         self._by = by
+        self._trusted = tuple(trusted)
 
     @property
     def where(self) -> str:
@@ -86,14 +100,16 @@ class Registry:
         """Return the time now and who works here, as changes record it."""
         return Mark(at=utc(self._clock()), by=self._by)
 
-    def publish(self, folder: str | Path, path: str, version: int | None = None) -> Version:
+    def publish(self, folder: str | Path, path: str, version: int | None = None, *,
+                signing_key: SigningKey | None = None) -> Version:
         """Publish a folder as the next version of `namespace/name`, or as exactly `version`.
 
         The same content as the latest version's returns that one with `is_new` False.
-        Raises InvalidReference, DataError, InvalidFolder, VersionExists, StorageError.
+        Raises InvalidReference, DataError, InvalidFolder, VersionExists, PolicyRefused, StorageError, InvalidConfig.
         """
         bare = parse_path(path).path
-        return _publish.publish(self._store, bare, Path(folder), self.mark(), version=version)
+        return _publish.publish(self._store, bare, Path(folder), self.mark(), version=version,
+                                signing_key=signing_key)
 
     def resolve(self, reference: str) -> Version:
         """Return the version that a reference means now. Raises InvalidReference, AdapterNotFound, InvalidFolder."""
@@ -102,17 +118,22 @@ class Registry:
     def read(self, reference: str | Version) -> AdapterFolder:
         """Return an adapter's four files, read once, every digest compared.
 
-        Whether it fits a base is the caller's `check_folder(folder, base)`. Raises as `resolve`; InvalidFolder.
+        Whether it fits a base is the caller's `check_folder(folder, base)`. Raises as `resolve`; InvalidFolder,
+        PolicyRefused where a signature is asked for.
         """
-        return _pull.read(self._store, self._version(reference))
+        return _pull.read(self._store, self._version(reference), self._trusted)
+
+    def confirm(self, version: Version, folder: AdapterFolder) -> None:
+        """Refuse a version whose bytes are at hand already where `read` would. Raises PolicyRefused."""
+        require_trusted(self._store, version, folder.files[MANIFEST_FILE], self._trusted)
 
     def pull(self, reference: str | Version, folder: str | Path) -> AdapterFolder:
         """Copy a version into a new folder and verify it there. Raises as `read`; DataError, StorageError."""
-        return _pull.pull(self._store, self._version(reference), Path(folder))
+        return _pull.pull(self._store, self._version(reference), Path(folder), self._trusted)
 
     def verify(self, reference: str | Version, base: BaseShapes | None = None) -> Verification:
         """Check a version's digests and structure, with `base` its fit too. Raises InvalidFolder, BaseMismatch."""
-        return _pull.verify(self._store, self._version(reference), base)
+        return _pull.verify(self._store, self._version(reference), base, self._trusted)
 
     def promote(self, reference: str, alias: str, *, expected: int | None = None, evaluate: Evaluate | None = None,
                 is_forced: bool = False) -> AliasMove:

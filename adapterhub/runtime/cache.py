@@ -121,13 +121,15 @@ class AdapterCache:
         if place.is_dir():
             try:
                 folder = read_folder(place)
+            except AdapterHubError:
+                shutil.rmtree(place, ignore_errors=True)  # damaged since: taken from the registry again
+            else:
                 if folder.digest == version.digest:
+                    self._registry.confirm(version, folder)
                     place.touch()
                     with self._lock:
                         self.n_disk_hits += 1
                     return folder
-            except AdapterHubError:
-                shutil.rmtree(place, ignore_errors=True)  # damaged since: taken from the registry again
         with self._lock:
             self.n_registry_reads += 1
         folder = self._registry.read(version)

@@ -59,11 +59,15 @@ class Follower:
 
     def __init__(self, registry: ReadableRegistry, *, follow_s: float, load: Callable[[Version], object],
                  fetch: Callable[[Version], object], tell: Callable[[FollowProblem], object],
+                 switched: Callable[[str, Version], object] = lambda *_: None,
                  clock: Callable[[], float] = time.monotonic) -> None:
-        """`load` has a version in its slot, `fetch` at least its files at hand; either raises what is wrong with it."""
+        """`load` has a version in its slot, `fetch` at least its files at hand; either raises what is wrong with it.
+
+        `switched` is told of a reference and the version that serves for it from now on.
+        """
         self._registry, self._follow_s, self._clock = registry, follow_s, clock
         self._members = members_of(registry)
-        self._load, self._fetch, self._tell = load, fetch, tell
+        self._load, self._fetch, self._tell, self._switched = load, fetch, tell, switched
         self._followed: dict[str, _Followed] = {}
         self._lock = threading.Lock()  # guards the table above
         self.n_switches = 0
@@ -162,6 +166,7 @@ class Follower:
             return False
         followed.version, followed.failed = found, ""
         self.n_switches += 1
+        self._switched(reference, found)
         return True
 
     def _refuse(self, reference: str, followed: _Followed, wanted: Version | None, error: AdapterHubError) -> None:
@@ -207,6 +212,10 @@ class PinnedVersions:
     def read(self, reference: str | Version) -> AdapterFolder:
         """Return an adapter's files as `Registry.read`."""
         return self.registry.read(reference)
+
+    def confirm(self, version: Version, folder: AdapterFolder) -> None:
+        """Refuse a version's signature as `Registry.confirm`."""
+        self.registry.confirm(version, folder)
 
     def list(self) -> Listings:
         """Return every adapter."""
