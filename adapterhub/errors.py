@@ -119,6 +119,16 @@ class RankTooLarge(PredictionError):
     """An adapter that is larger than the whole budget of the slots."""
 
 
+class RowTooLarge(PredictionError):
+    """A row whose keys and values are larger than the whole budget of the cache."""
+
+    def __init__(self, needed_bytes: int, budget_bytes: int) -> None:
+        self.needed_bytes, self.budget_bytes = needed_bytes, budget_bytes
+        super().__init__(f"The row needs {needed_bytes:,} bytes of keys and values, the cache has {budget_bytes:,}.",
+                         hint=f"Give the generator cache_bytes of {needed_bytes}, shorten the prompt or ask for fewer "
+                         "tokens.")
+
+
 class NoRoom(PredictionError):
     """An adapter that does not fit beside those in use just now."""
 

@@ -95,7 +95,23 @@ def write_lora(folder: Path, base: Base, recipe: Recipe) -> Path:
         elif "lora_magnitude" in name:
             value.data *= 1 + 0.2 * torch.randn(value.shape, generator=generator)
     model.save_pretrained(str(folder), save_embedding_layers=False)
-    return _described(folder, base, recipe)
+    return describe(folder, base, recipe)
+
+
+def describe(folder: Path, base: Base, recipe: Recipe) -> Path:
+    """Complete a folder that PEFT wrote, as the export does: its base, a card, a manifest."""
+    raw = json.loads((folder / CONFIG_FILE).read_text())
+    (folder / CONFIG_FILE).write_text(json.dumps(raw | {"base_model_name_or_path": base.source.id}))
+    (folder / CARD_FILE).write_text("---\nlibrary_name: peft\n---\n# A test adapter\n")
+    files = {name: (folder / name).read_bytes() for name in (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE)}
+    tensors = {name: value.numpy() for name, value in load_file(folder / WEIGHTS_FILE).items()}
+    task = "text2text-generation" if base.config.is_encoder_decoder else "text-generation"
+    manifest = manifest_of(files, tensors, seed=recipe.seed, labels=[], fingerprint=base.identity.fingerprint,
+                           task=task)
+    value = json.loads(manifest.to_bytes())
+    value["method"] |= {"rank": recipe.rank, "target_modules": sorted(raw["target_modules"])}
+    (folder / MANIFEST_FILE).write_text(json.dumps(value))
+    return folder
 
 
 def stock_lm(base_folder: Path, adapter: Path | None) -> PreTrainedModel | PeftModel:
@@ -128,18 +144,3 @@ def _config(family: str, n_tokens: int) -> PreTrainedConfig:
                                relative_attention_max_distance=20),
     }
     return makers[family]()
-
-
-def _described(folder: Path, base: Base, recipe: Recipe) -> Path:
-    raw = json.loads((folder / CONFIG_FILE).read_text())
-    (folder / CONFIG_FILE).write_text(json.dumps(raw | {"base_model_name_or_path": base.source.id}))
-    (folder / CARD_FILE).write_text("---\nlibrary_name: peft\n---\n# A test adapter\n")
-    files = {name: (folder / name).read_bytes() for name in (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE)}
-    tensors = {name: value.numpy() for name, value in load_file(folder / WEIGHTS_FILE).items()}
-    task = "text2text-generation" if base.config.is_encoder_decoder else "text-generation"
-    manifest = manifest_of(files, tensors, seed=recipe.seed, labels=[], fingerprint=base.identity.fingerprint,
-                           task=task)
-    value = json.loads(manifest.to_bytes())
-    value["method"] |= {"rank": recipe.rank, "target_modules": sorted(raw["target_modules"])}
-    (folder / MANIFEST_FILE).write_text(json.dumps(value))
-    return folder

@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from adapterhub.bases.load import Base, load_base
-from adapterhub.errors import AdapterHubError, NoRoom, PredictionError
-from adapterhub.registry import ReadableRegistry, Version, open_registries, resolve_served
+from adapterhub.errors import AdapterHubError, DeadlinePassed, NoRoom, PredictionError
+from adapterhub.registry import ReadableRegistry, Version, WithFolders, open_registries, resolve_served
 from adapterhub.runtime.answer import Failure
 from adapterhub.runtime.cache import AdapterCache
 from adapterhub.runtime.generation.admission import Admission
 from adapterhub.runtime.generation.flight import Flight
 from adapterhub.runtime.generation.language_model import SlotLanguageModel
 from adapterhub.runtime.generation.request import RequestReader
-from adapterhub.runtime.generation.row import CANCELLED, Generated, WritingRow
+from adapterhub.runtime.generation.row import CANCELLED, DEADLINE, Generated, WritingRow
 from adapterhub.runtime.generation.settings import GenerationSettings, GeneratorConfig
 from adapterhub.runtime.generation.statistics import GenerationStatistics
 from adapterhub.runtime.generation.stream import TokenStream
@@ -39,7 +39,7 @@ class Generator:
         """Load the base; adapters are loaded when a row names them. Raises BaseNotFound, InvalidConfig."""
         settings, self.config = settings or Settings.from_environment(), config or GeneratorConfig()
         self.base = load_base(base, cache=settings.cache) if isinstance(base, str) else base
-        self.registry = registry or open_registries(settings)
+        self.registry = WithFolders(registry or open_registries(settings))
         runtime = self.config.runtime
         self._model = SlotLanguageModel(self.base, runtime)
         self._requests = RequestReader(self._model, self.config.cache_bytes)
@@ -51,17 +51,19 @@ class Generator:
         self._lock = threading.RLock()  # guards the model, the flight and the counts below; taken before the queue's
         self._n_rows = self._n_failures = self._n_tokens = 0
 
-    def submit(self, reference: str | None, prompt: Any,
-               settings: GenerationSettings | None = None) -> TokenStream:
-        """Queue a row and return its stream; None as reference is the bare base.
+    def submit(self, reference: str | None, prompt: Any, settings: GenerationSettings | None = None, *,
+               timeout_s: float | None = None) -> TokenStream:
+        """Queue a row and return its stream; None as reference is the bare base, a path is a folder not published.
 
-        A prompt is a text, or chat messages that go through the base's chat template.
-        Raises AdapterNotFound, InvalidReference; PredictionError for a prompt that cannot be read, is longer than
-        the base reads, or does not fit the cache even alone. What is wrong with the adapter itself (BaseMismatch,
-        InvalidFolder, RankTooLarge) is raised by the stream.
+        A prompt is a text, or chat messages that go through the base's chat template. After `timeout_s` a row ends
+        with what it has written; one that no pass has begun fails with DeadlinePassed.
+        Raises AdapterNotFound, InvalidReference; PredictionError for a prompt that cannot be read or is longer than
+        the base reads; RowTooLarge where it does not fit the cache even alone. What is wrong with the adapter itself
+        (BaseMismatch, InvalidFolder, RankTooLarge) is raised by the stream.
         """
         version = None if reference is None else resolve_served(self.registry, reference)
-        row = self._requests.row(reference, version, prompt, settings or GenerationSettings(), now=time.monotonic())
+        row = self._requests.row(reference, version, prompt, settings or GenerationSettings(), now=time.monotonic(),
+                                 timeout_s=timeout_s)
         if version and version.digest not in self._model.adapters:
             self._cache.fetch_ahead(version)
         with self._queue_lock:
@@ -73,11 +75,19 @@ class Generator:
         streams = [self._submit_or_fail(asked) for asked in rows]
         return [stream if isinstance(stream, Failure) else stream.outcome() for stream in streams]
 
+    def load(self, reference: str) -> Version:
+        """Load an adapter ahead of its first row, and return its version. Raises what its rows would meet."""
+        version = resolve_served(self.registry, reference)
+        with self._lock:
+            self._ensure(version)
+        return version
+
     def step(self) -> bool:
         """Let waiting rows join, write one token for every row in flight, and say whether any row is left."""
         with self._lock:
             joining: list[WritingRow] = []
             try:
+                self._let_go(time.monotonic())
                 joining = self._admit()
                 if joining:
                     self._settle(self._flight.join(joining))
@@ -113,6 +123,33 @@ class Generator:
             with self._lock:
                 if not is_ready():  # another thread may have stepped meanwhile
                     self.step()
+
+    def _let_go(self, now: float) -> None:
+        """End rows whose time is over, and those that nobody can read any more; their memory is free at once."""
+        waiting = self._queued()
+        abandoned = [row for row in (*self._flight.rows, *waiting) if row.is_abandoned]
+        self._end(abandoned, CANCELLED)
+        self._end([row for row in self._flight.rows if row.is_late(now)], DEADLINE)
+        late = [row for row in waiting if row.is_late(now) and not row.is_done]
+        for row in late:
+            self._fail(row, DeadlinePassed(f"The row waited {now - row.enqueued_at:.2f} seconds, longer than it was "
+                                           "given.", hint="Ask again, or give it more time."))
+        if late:
+            self._drop_done()
+
+    def _end(self, rows: Sequence[WritingRow], reason: str) -> None:
+        """End rows for a reason, waiting ones and those in flight."""
+        if not rows:
+            return
+        for row in rows:
+            row.finish_reason = reason
+        self._flight.leave(rows)
+        self._settle(rows)
+        self._drop_done()
+
+    def _drop_done(self) -> None:
+        with self._queue_lock:
+            self._waiting = [row for row in self._waiting if not row.is_done]
 
     def _admit(self) -> list[WritingRow]:
         """Return the waiting rows that join now, each with its adapter resident and pinned."""
@@ -185,13 +222,8 @@ class Generator:
 
     def _cancel(self, row: WritingRow) -> None:
         with self._lock:
-            if row.is_done:
-                return
-            row.finish_reason = CANCELLED
-            self._flight.leave([row])
-            self._settle([row])
-            with self._queue_lock:
-                self._waiting = [other for other in self._waiting if other is not row]
+            if not row.is_done:
+                self._end([row], CANCELLED)
 
     def _fail_all(self, error: Exception, joining: Sequence[WritingRow]) -> None:
         """End every row that a broken step may have touched, so that nobody waits for it in vain."""

@@ -54,7 +54,7 @@ class Flight:
 
     def leave(self, rows: Collection[WritingRow]) -> None:
         """Let rows go; their memory is free at once."""
-        if rows and self._kept is not None:
+        if self._kept is not None and any(row in self.rows for row in rows):
             self._keep(self.rows, [self._kept], without=rows)
 
     def clear(self) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from adapterhub.errors import PredictionError
+from adapterhub.errors import PredictionError, RowTooLarge
 from adapterhub.registry import Version
 from adapterhub.runtime.generation.key_values import Need
 from adapterhub.runtime.generation.language_model import SlotLanguageModel
@@ -21,8 +21,11 @@ class RequestReader:
         self._eos = frozenset(eos if isinstance(eos, list) else [] if eos is None else [eos])
 
     def row(self, reference: str | None, version: Version | None, prompt: Any, settings: GenerationSettings,
-            *, now: float) -> WritingRow:
-        """Return a row that waits. Raises PredictionError where the prompt cannot be read or can never fit."""
+            *, now: float, timeout_s: float | None = None) -> WritingRow:
+        """Return a row that waits.
+
+        Raises PredictionError where the prompt cannot be read or is too long, RowTooLarge where it can never fit.
+        """
         task, tokenizer = self._model.task, self._base.tokenizer
         tokens = task.encode_prompt(task.parse_row(prompt), tokenizer)
         start = self._model.start_tokens or tokens
@@ -32,7 +35,8 @@ class RequestReader:
         eos = self._eos if settings.stops_at_eos else frozenset()
         return WritingRow(reference=reference, version=version, prompt=tokens, start=start, settings=settings,
                           sampler=sampler, text=TextPieces(tokenizer, settings.stop_strings),
-                          stop_tokens=eos | frozenset(settings.stop_token_ids), need=need, enqueued_at=now)
+                          stop_tokens=eos | frozenset(settings.stop_token_ids), need=need, enqueued_at=now,
+                          deadline=None if timeout_s is None else now + timeout_s)
 
     def _need(self, tokens: list[int], settings: GenerationSettings) -> Need:
         # The last new token is never read, so it keeps no key and value.
@@ -49,6 +53,4 @@ class RequestReader:
                                   hint="Shorten the prompt" + (" or ask for fewer tokens." if is_causal else "."))
         size_bytes = self._model.token_bytes.of([need])
         if size_bytes > self._cache_bytes:
-            raise PredictionError(f"The row needs {size_bytes:,} bytes of keys and values, the cache has "
-                                  f"{self._cache_bytes:,}.", hint=f"Give the generator cache_bytes of {size_bytes}, "
-                                  "shorten the prompt or ask for fewer tokens.")
+            raise RowTooLarge(size_bytes, self._cache_bytes)

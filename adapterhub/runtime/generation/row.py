@@ -11,8 +11,8 @@ from adapterhub.runtime.generation.settings import GenerationSettings
 from adapterhub.runtime.generation.text import TextPieces
 from adapterhub.runtime.loaded import LoadedAdapter
 
-STOP, LENGTH, CANCELLED = "stop", "length", "cancelled"
-"""Why a row ended: at a stop condition, at its `max_new_tokens`, or because it was told to."""
+STOP, LENGTH, CANCELLED, DEADLINE = "stop", "length", "cancelled", "deadline"
+"""Why a row ended: at a stop condition, at its `max_new_tokens`, because it was told to, or its time was over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Generated:
     """New ones, the one that ended the row included."""
     n_prompt_tokens: int
     finish_reason: str
-    """`stop`, `length` or `cancelled`."""
+    """`stop`, `length`, `cancelled` or `deadline`."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the answer as plain values."""
@@ -61,6 +61,10 @@ class WritingRow:
     need: Need
     enqueued_at: float
     """Seconds of a monotonic clock."""
+    deadline: float | None = None
+    """On the same clock; None: it may take as long as it takes."""
+    is_abandoned: bool = False
+    """Whether nobody can read it any more; the next step lets it go."""
     adapter: LoadedAdapter | None = None
     """Set, and pinned, while the row is in flight."""
     tokens: list[int] = field(default_factory=list)
@@ -72,6 +76,10 @@ class WritingRow:
     def is_done(self) -> bool:
         """Whether nothing more will come."""
         return self.finish_reason is not None or self.error is not None
+
+    def is_late(self, now: float) -> bool:
+        """Say whether its time is over."""
+        return self.deadline is not None and now > self.deadline
 
     @property
     def digest(self) -> str:

@@ -9,7 +9,8 @@ from adapterhub.runtime.generation.row import Generated, TokenPiece, WritingRow
 class TokenStream:
     """Iterates over one row's new tokens; waiting for one lets the generator step, unless somebody else does.
 
-    Several streams may be read in several threads; one stream is read by one.
+    Several streams may be read in several threads; one stream is read by one. A stream that is closed, left by `with`,
+    or forgotten, ends its row: its memory is free at the next step at the latest.
     """
 
     def __init__(self, row: WritingRow, step_until: Callable[[Callable[[], bool]], None],
@@ -31,6 +32,17 @@ class TokenStream:
     def digest(self) -> str | None:
         """SHA-256 of that version."""
         return self._row.version.digest if self._row.version else None
+
+    def __enter__(self) -> "TokenStream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the row, unless it has ended."""
+        self.cancel()
+
+    def __del__(self) -> None:
+        """Mark the row; a collector may run in the middle of a step, so nothing else is touched here."""
+        self._row.is_abandoned = True
 
     def __iter__(self) -> Iterator[TokenPiece]:
         return self
@@ -60,3 +72,5 @@ class TokenStream:
     def cancel(self) -> None:
         """End the row now and free its memory; what it has written stays readable."""
         self._cancel(self._row)
+
+    close = cancel
