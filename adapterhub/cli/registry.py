@@ -75,18 +75,24 @@ def list_adapters(place: str | None, as_json: bool) -> None:
 
 @click.command(epilog="Example: adapterhub show support/banking77")
 @click.argument("reference")
+@click.option("--tree", "is_tree", is_flag=True, help="Show instead what it was made of, and what was made of it: "
+              "versions of its own name, and the latest of others.")
 @registry_option
 @json_option
 @guarded
-def show(reference: str, place: str | None, as_json: bool) -> None:
-    """Show one version: its card, or its manifest with --json."""
+def show(reference: str, is_tree: bool, place: str | None, as_json: bool) -> None:
+    """Show one version: its card, or its manifest with --json; with --tree where it comes from."""
     import json
 
     from adapterhub.adapter.folder import CARD_FILE
     from adapterhub.adapter.manifest import MANIFEST_FILE
     from adapterhub.cli.places import open_places
+    from adapterhub.cli.tree import show_tree
 
-    registries, _ = open_places(place)
+    registries, settings = open_places(place)
+    if is_tree:
+        show_tree(registries, reference, settings.cache, as_json)
+        return
     version = registries.resolve(reference)
     folder = registries.read(version)
     if as_json:

@@ -21,7 +21,7 @@ from adapterhub.registry.resolve import paths
 from adapterhub.registry.search import Listing, read_listing
 from adapterhub.registry.stores import Store
 
-SCHEMA = 1
+SCHEMA = 2
 CARD_CHARACTERS = 4000
 """Of each card are indexed; what an adapter is for stands at its beginning."""
 _BATCH = 1000
@@ -44,9 +44,12 @@ CREATE INDEX IF NOT EXISTS metric_adapter ON metric (adapter);
 CREATE TABLE IF NOT EXISTS alias (adapter INTEGER NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS alias_name ON alias (name, adapter);
 CREATE INDEX IF NOT EXISTS alias_adapter ON alias (adapter);
+CREATE TABLE IF NOT EXISTS parent (adapter INTEGER NOT NULL, digest TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS parent_digest ON parent (digest, adapter);
+CREATE INDEX IF NOT EXISTS parent_adapter ON parent (adapter);
 CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5 (text, columnsize=0, tokenize="unicode61 remove_diacritics 2");
 """
-_SIDES = ("label", "metric", "alias")
+_SIDES = ("label", "metric", "alias", "parent")
 
 
 class SearchIndex:
@@ -111,6 +114,8 @@ class SearchIndex:
                                     [(row, m.name, m.split, m.value) for m in manifest.metrics])
         self.connection.executemany("INSERT INTO alias VALUES (?, ?, ?)",
                                     [(row, name, version) for name, version in listing.aliases.items()])
+        self.connection.executemany("INSERT INTO parent VALUES (?, ?)",
+                                    [(row, parent.rpartition("sha256:")[2]) for parent in manifest.parents])
         card = self._store.get(layout.file_key(path, listing.version.version, CARD_FILE)) or b""
         text = " ".join([path.replace("/", " "), manifest.task, *manifest.labels, manifest.data.name, manifest.base.id,
                          card.decode("utf-8", errors="replace")[:CARD_CHARACTERS]])

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from adapter_folders import write_adapter_folder
+from adapter_folders import edit_manifest, write_adapter_folder
 from command_line import Cli, tree
 
 
@@ -125,3 +125,31 @@ def test_export_to_a_taken_folder_is_refused(trained: Cli, tiny_base_folder: Pat
     (tmp_path / "model" / "mine.txt").write_text("mine")
     done = trained("export", "a/intents@1", "--output", tmp_path / "model", "--base", tiny_base_folder)
     assert "model exists already." in done.refusal()
+
+
+def test_tree_shows_parents_and_children_with_who_when_data_and_metric(trained: Cli, tiny_base_folder: Path) -> None:
+    merged = trained("merge", "a/intents@1", "a/intents@2", "--method", "svd", "--publish", "a/merged", "--base",
+                     tiny_base_folder)
+    assert merged.exit_code == 0, merged.err
+    done = trained("show", "a/merged", "--tree")
+    lines = done.out.splitlines()
+    assert lines[0].startswith("a/merged@1 ")
+    assert "not measured" in lines[0]
+    for line, parent in zip(lines[1:], ("a/intents@1", "a/intents@2"), strict=True):
+        assert f"merged from (0.5): {parent} " in line
+        assert "data intents3" in line
+        assert "accuracy" in line
+        assert " by " in line
+    below = trained("show", "a/intents@1", "--tree")
+    assert "Of it was made a/merged@1" in below.out
+    found = trained("show", "a/merged", "--tree", "--json").json
+    assert [parent["weight"] for parent in found["parents"]] == [0.5, 0.5]
+    assert found["children"] == []
+
+
+def test_tree_says_which_parents_are_not_in_the_registry(published: Cli, tmp_path: Path) -> None:
+    folder = write_adapter_folder(tmp_path / "child", seed=9)
+    edit_manifest(folder, parents=[f"far/away@sha256:{'7' * 64}"])
+    assert published("publish", folder, "support/child").exit_code == 0
+    assert f"continued from: far/away@sha256:{'7' * 64}  not in this registry" in published(
+        "show", "support/child", "--tree").out
