@@ -83,7 +83,7 @@ class Runtime:
         return version
 
     def fetch(self, reference: str) -> Version:
-        """Have an adapter's files at hand without waiting for passes that run, and return its version. Raises as `load`."""
+        """Have an adapter's files at hand, without waiting for passes that run. Raises as `load`."""
         version = resolve_served(self.registry, reference)
         if version.digest not in self._shared.adapters:
             self._cache.fetch(version)

@@ -76,7 +76,8 @@ def next_rows(waiting: list[WaitingRow], *, now: float, is_resident: Callable[[s
         if len(chosen) >= limits.n_rows or (ranks[id(row)] == 3 and chosen):
             break
         wanted = {*digests, row.digest} - {""}
-        if wanted <= digests or limits.may_fit(wanted):
+        # The first is taken though every slot be pinned: loading then says that there is no room.
+        if wanted <= digests or limits.may_fit(wanted) or not chosen:
             digests = wanted
             chosen.add(id(row))
     return [row for row in waiting if id(row) in chosen]

@@ -12,11 +12,14 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from adapterhub.errors import AdapterHubError
+from adapterhub.server.adapter_routes import adapter_routes
 from adapterhub.server.door import Door
 from adapterhub.server.errors import BadRequest, NoSuchRoute, error_response
 from adapterhub.server.health_routes import health_routes
 from adapterhub.server.house import House
+from adapterhub.server.huggingface_routes import huggingface_routes
 from adapterhub.server.logs import log
+from adapterhub.server.openai_routes import openai_routes
 from adapterhub.server.predict_routes import predict_routes
 
 _WHAT = """One frozen base, many adapters: each row of a request names its own, by `namespace/name`, with `@3`,
@@ -46,6 +49,9 @@ def create_app(house: House) -> FastAPI:
     app.state.house = house
     app.include_router(health_routes(house.metrics, house.why_not_ready))
     app.include_router(predict_routes(house.rows))
+    app.include_router(huggingface_routes(house.rows))
+    app.include_router(openai_routes(house))
+    app.include_router(adapter_routes(house))
     return app
 
 

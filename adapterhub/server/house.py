@@ -1,13 +1,14 @@
 """What one server process holds: base, follower, batcher, figures, tokens. Built once, before the port opens."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from adapterhub.bases.load import Base
-from adapterhub.registry import ReadableRegistry, Version
+from adapterhub.registry import ReadableRegistry
 from adapterhub.runtime.config import RuntimeConfig
 from adapterhub.runtime.engine import Runtime
 from adapterhub.server.batcher import Batcher
+from adapterhub.server.catalogue import Catalogue
 from adapterhub.server.config import ServerConfig
 from adapterhub.server.door import DoorState
 from adapterhub.server.follow import Follower, FollowProblem, PinnedVersions
@@ -15,7 +16,9 @@ from adapterhub.server.limits import HolderLimits
 from adapterhub.server.logs import log
 from adapterhub.server.lookup import Lookup
 from adapterhub.server.metrics import Gauged, Metrics
+from adapterhub.server.residents import Residents
 from adapterhub.server.service import RowService
+from adapterhub.server.token_counter import TokenCounter
 from adapterhub.server.tokens import Tokens
 from adapterhub.settings import Settings
 
@@ -32,9 +35,10 @@ class House:
     metrics: Metrics
     door: DoorState
     rows: RowService
+    residents: Residents
+    catalogue: Catalogue
+    token_counter: TokenCounter
     base_id: str
-    pinned: dict[str, Version] = field(default_factory=dict)
-    """Versions that stay resident, by digest."""
 
     def start(self) -> None:
         """Begin to compute."""
@@ -58,7 +62,8 @@ def build_house(base: str | Base, registry: ReadableRegistry, tokens: Tokens, *,
     """Load the base and put everything together. Raises BaseNotFound, InvalidConfig."""
     pinned = PinnedVersions(registry)
     runtime = Runtime(base, pinned, config=runtime_config, settings=settings)
-    follower = Follower(registry, follow_s=config.follow_s, tell=_log_problem,
+    residents = Residents(runtime, pinned)
+    follower = Follower(registry, follow_s=config.follow_s, tell=_log_problem, switched=residents.follow,
                         load=lambda version: runtime.load(pinned.keep(version)),
                         fetch=lambda version: runtime.fetch(pinned.keep(version)))
     batcher = Batcher(runtime, config, report=lambda error: log("a batch failed", level=logging.ERROR, error=error))
@@ -68,7 +73,8 @@ def build_house(base: str | Base, registry: ReadableRegistry, tokens: Tokens, *,
     rows = RowService(config=config, runtime=runtime, registry=pinned, lookup=lookup, batcher=batcher,
                       limits=HolderLimits(config.limits), metrics=metrics)
     return House(config=config, runtime=runtime, follower=follower, lookup=lookup, batcher=batcher, metrics=metrics,
-                 door=door, rows=rows, base_id=runtime.base.source.id)
+                 door=door, rows=rows, residents=residents, catalogue=Catalogue(registry),
+                 token_counter=TokenCounter(runtime.base.tokenizer), base_id=runtime.base.source.id)
 
 
 def _log_problem(problem: FollowProblem) -> None:

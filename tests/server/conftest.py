@@ -1,10 +1,11 @@
 """One running server over tiny adapters of every task, shared by tests that leave it as it is."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from running_server import Running, running
+from tiny import answer_rows, write_rows
 
 from adapterhub.registry import Registry
 from adapterhub.settings import Settings
@@ -12,10 +13,16 @@ from adapterhub.settings import Settings
 
 @pytest.fixture(scope="session")
 def served(tiny_base_folder: Path, tiny_settings: Settings, tiny_adapters: dict[str, Path],
-           tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A server over t/intents3 (with alias `live`), t/intents5, t/entities, t/pairs and t/query-only."""
+           train_tiny: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server over t/intents3 (with alias `live`), t/intents5, t/entities, t/pairs, t/query-only.
+
+    And t/finder, trained until it finds entities, and t/answers for questions.
+    """
     place = tmp_path_factory.mktemp("served")
-    registry = published(place, tiny_adapters)
+    finder = train_tiny(place / "finder", "token-classification", "entities", rank=8, epochs=6)
+    rows = write_rows(place / "questions.jsonl", answer_rows(24))
+    answers = train_tiny(place / "answers", "question-answering", str(rows), rank=2)
+    registry = published(place, {**tiny_adapters, "finder": finder, "answers": answers})
     registry.promote("t/intents3", "live")
     with running(str(tiny_base_folder), registry, place, tiny_settings) as server:
         yield server

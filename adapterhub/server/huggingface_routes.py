@@ -1,0 +1,63 @@
+"""`POST /models/{reference}`: the Hugging Face inference form, for `InferenceClient(model=url)` as it is."""
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Path, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from adapterhub.server.asking import answered, caller_with, note, version_headers
+from adapterhub.server.huggingface_forms import in_order_asked, rows_of, told
+from adapterhub.server.replies import HubError, json_reply, refusals
+from adapterhub.server.service import Caller, RowService
+
+EXAMPLES: dict[str, Any] = {
+    "text_classification": {"summary": "text-classification, token-classification, feature-extraction",
+                            "value": {"inputs": "where is my card?", "parameters": {"top_k": 2}}},
+    "sentence_similarity": {"value": {"inputs": {"source_sentence": "where is my card?",
+                                                 "sentences": ["it is on its way", "the soup is hot"]}}},
+    "question_answering": {"value": {"inputs": {"question": "Who?", "context": "Anna is in Rome."}}},
+}
+
+
+class HubRequest(BaseModel):
+    """`inputs`, in the form of the adapter's task, and its parameters, also outside `parameters`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    inputs: str | dict[str, Any] | list[str | dict[str, Any]]
+    parameters: dict[str, Any] | None = None
+    options: dict[str, Any] | None = Field(None, description="Taken, and without meaning here.")
+
+    def all_parameters(self) -> dict[str, Any]:
+        """Return the parameters; the Hub's client sends those of some tasks beside `inputs`."""
+        return {**(self.model_extra or {}), **(self.parameters or {})}
+
+
+def huggingface_routes(service: RowService) -> APIRouter:
+    """Return the route."""
+    router = APIRouter(tags=["hugging face"])
+
+    @router.post("/models/{reference:path}", responses={200: {"content": {"application/json": {}}},
+                                                        **refusals(HubError)},
+                 response_class=Response, summary="Answer in the Hugging Face inference form")
+    async def infer(request: Request, reference: Annotated[str, Path(examples=["support/banking77"], max_length=300)],
+                    asked: Annotated[HubRequest, Body(openapi_examples=EXAMPLES)],
+                    caller: Annotated[Caller, caller_with("predict")]) -> Response:
+        """Which task it is, the adapter says. Version and digest stand in the headers.
+
+        Of several inputs all are answered, or the first that cannot be says why.
+        """
+        rows, is_list = rows_of(asked.inputs)
+        parameters = asked.all_parameters()
+        note(request, n_rows=len(rows))
+        outcomes = await answered(request, caller, service.answer(
+            [(reference, row) for row in rows], caller,
+            truncate=bool(parameters.get("truncate") or parameters.get("truncation"))))
+        answers = [replace(outcome.required(), result=dict(in_order_asked(row, outcome.required().result)))
+                   for row, outcome in zip(rows, outcomes, strict=True)]
+        return json_reply(told(answers, parameters, is_list=is_list),
+                          headers=version_headers(outcome.version for outcome in outcomes)
+                          | {"X-Answer-Id": ", ".join(outcome.id for outcome in outcomes[:16])})
+    return router
