@@ -10,7 +10,7 @@ from adapterhub.cli.gates import gate
 from adapterhub.cli.predict import predict
 from adapterhub.cli.registry import history, list_adapters, promote, publish, pull, rollback, show, verify
 from adapterhub.cli.registry_admin import at, backup, copy_adapters, policy, restore, sweep, watch, yank
-from adapterhub.cli.search import fits, search
+from adapterhub.cli.search import breaks, fits, search
 from adapterhub.cli.serve import serve
 from adapterhub.cli.tokens import token
 from adapterhub.cli.train import evaluate, train
@@ -24,5 +24,5 @@ def main() -> None:
 
 for command in (train, evaluate, publish, list_adapters, search, show, pull, verify, promote, rollback, history,
                 predict, demo, doctor, gate, at, yank, sweep, copy_adapters, backup, restore, watch, policy,
-                fits, diff, merge, convert, export_model, serve, token):
+                fits, breaks, diff, merge, convert, export_model, serve, token):
     main.add_command(command)

@@ -1,10 +1,10 @@
-"""`search` and `fits`: adapters by words and filters, and those that a server has room for."""
+"""`search`, `fits` and `breaks`: adapters by words and filters, for a server's room, and when their base moves."""
 
 from datetime import UTC, datetime, timedelta
 
 import click
 
-from adapterhub.cli.output import guarded, json_option, registry_option
+from adapterhub.cli.output import guarded, json_option, print_json, print_table, registry_option
 
 
 @click.command(epilog="Example: adapterhub search bank --task text-classification --metric accuracy=0.9 --sort newest")
@@ -19,7 +19,8 @@ from adapterhub.cli.output import guarded, json_option, registry_option
 @click.option("--alias", help="Only adapters that have this alias.")
 @click.option("--not-revision", metavar="BASE=REVISION", help="Adapters of a base that were trained on another "
               "revision: what breaks if the base moves to this one.")
-@click.option("--idle-days", type=float, help="Neither published nor promoted for so many days.")
+@click.option("--idle-days", type=click.FloatRange(0, 36_500), help="Neither published nor promoted for so many days; "
+              "whether one was asked for is not recorded.")
 @click.option("--sort", default="name", show_default=True, help="name, newest, size or rank.")
 @click.option("--limit", default=1000, show_default=True, help="Adapters on one page.")
 @click.option("--page", default=1, show_default=True, help="Which page.")
@@ -68,6 +69,31 @@ def fits(slots: int, max_rank: int, size_bytes: int, base: str | None, place: st
     room = Room(n_slots=slots, max_rank=max_rank, size_bytes=size_bytes)
     found = fitting_all(registries, room, Filters(base=base), settings.cache)
     print_listings(found.listings, registries.own.where, as_json)
+
+
+@click.command(epilog="Example: adapterhub breaks org/encoder --new-base org/encoder --revision 4f2a9c1")
+@click.argument("base_id", metavar="BASE")
+@click.option("--new-base", required=True, help="What it moves to: embedded, a local folder, or a Hub id.")
+@click.option("--revision", help="The new base's revision on the Hub.")
+@registry_option
+@json_option
+@guarded
+def breaks(base_id: str, new_base: str, revision: str | None, place: str | None, as_json: bool) -> None:
+    """Tell of every adapter of a base whether it goes on, only fits, or breaks when the base moves."""
+    from adapterhub.bases.load import load_base  # heavy: kept out of --help
+    from adapterhub.cli.places import open_places
+    from adapterhub.registry.fleet import outlooks
+
+    registries, settings = open_places(place)
+    shapes = load_base(new_base, cache=settings.cache, revision=revision).shapes
+    found = list(outlooks(registries.own, base_id, shapes))
+    lines = [{"reference": one.version.reference, "breaks": one.breaks, "why": one.why} for one in found]
+    if as_json:
+        print_json(lines)
+        return
+    n_broken = sum(one.breaks for one in found)
+    print_table(f"{n_broken} of {len(found)} adapter{'s' * (len(found) != 1)} of {base_id} would break",
+                ("reference", "outlook"), [[one.version.reference, one.why] for one in found])
 
 
 def _metric(text: str) -> tuple[str, float]:

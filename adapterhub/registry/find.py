@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from adapterhub.errors import InvalidConfig, UnknownName
 from adapterhub.registry.index import SearchIndex
 
-SORTS = {"name": "path", "newest": "published_at DESC, path", "size": "size_bytes, path", "rank": "rank, path"}
+SORTS = {"name": "path", "newest": "published_at", "size": "size_bytes", "rank": "rank"}
+"""Order -> what it goes by; adapters that are alike in it go by name."""
+DESCENDING = ("newest",)
 _WORD = re.compile(r"\w+")
 _IS_BASE = "(base_id = ? COLLATE NOCASE OR (length(?) >= 6 AND substr(base_fingerprint, 1, length(?)) = ?))"
 _HAS_METRIC = "id IN (SELECT adapter FROM metric WHERE name = ? AND value >= ?)"
@@ -33,7 +35,7 @@ class Filters:
     not_base_revision: tuple[str, str] | None = None
     """A base's id and a revision: adapters of that base that were trained on another, or an unknown, revision."""
     not_promoted_since: str | None = None
-    """UTC, ISO 8601: no alias of it moved, and it was not published, since then."""
+    """UTC, ISO 8601: no alias of it moved, and it was not published, since then; a registry knows of no other use."""
     sort: str = "name"
     limit: int = 50
     offset: int = 0
@@ -52,18 +54,21 @@ class Page:
     paths: tuple[str, ...]
     total: int
     """How many there are on all pages."""
+    keys: tuple[Value, ...] = ()
+    """What each was sorted by."""
 
 
 def find(index: SearchIndex, filters: Filters) -> Page:
     """Return a page of the adapters that the filters fit; the index is as of its last refresh."""
     where, values = _conditions(filters)
-    condition = " AND ".join(where)
+    condition, key = " AND ".join(where), SORTS[filters.sort]
+    direction = "DESC" if filters.sort in DESCENDING else "ASC"
     # the texts are this file's own; every value is bound
     total = index.connection.execute(f"SELECT count(*) FROM adapter WHERE {condition}", values).fetchone()[0]  # noqa: S608
     rows = index.connection.execute(
-        f"SELECT path FROM adapter WHERE {condition} ORDER BY {SORTS[filters.sort]} LIMIT ? OFFSET ?",  # noqa: S608
-        [*values, filters.limit, filters.offset]).fetchall()
-    return Page(paths=tuple(row[0] for row in rows), total=total)
+        f"SELECT path, {key} FROM adapter WHERE {condition} ORDER BY {key} {direction}, path "  # noqa: S608
+        "LIMIT ? OFFSET ?", [*values, filters.limit, filters.offset]).fetchall()
+    return Page(paths=tuple(row[0] for row in rows), total=total, keys=tuple(row[1] for row in rows))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from adapterhub.registry.chain import Registries
-from adapterhub.registry.find import Filters, Page, Room, find, fitting
+from adapterhub.registry.find import DESCENDING, Filters, Page, Room, Value, find, fitting
 from adapterhub.registry.index import SearchIndex, index_file
 from adapterhub.registry.registry import Registry
 from adapterhub.registry.search import Listing, read_listing
@@ -21,28 +22,27 @@ class Found:
     total: int
 
 
-_KEYS: dict[str, Callable[[Listing], tuple[float | str, ...]]] = {
-    "name": lambda listing: (listing.path,),
-    "newest": lambda listing: (listing.version.published_at, listing.path),
-    "size": lambda listing: (listing.version.size_bytes, listing.path),
-    "rank": lambda listing: (listing.manifest.method.rank, listing.path),
-}
-
-
 def search_all(registries: Registries, filters: Filters, cache: Path) -> Found:
-    """Return a page of what fits in all registries. Raises StorageError where no index can be made."""
-    first, *others = registries.members
+    """Return a page of what fits in all registries. Raises StorageError where no index can be made.
+
+    Names and what they are sorted by are held of all pages so far; manifests only of this one.
+    """
     end = filters.offset + filters.limit
-    page = _ask(first, cache, lambda index: find(index, replace(filters, offset=0, limit=end)))
-    listings, total = _listings(first, page), page.total
-    for number, registry in enumerate(others, start=1):
-        behind = _ask(registry, cache, lambda index: find(index, replace(filters, offset=0, limit=_ALL)))
-        shown = [path for path in behind.paths if not any(ahead.has(path) for ahead in registries.members[:number])]
-        listings += _listings(registry, Page(paths=tuple(shown), total=len(shown)))
-        total += len(shown)
-    if others:
-        listings.sort(key=_KEYS[filters.sort], reverse=filters.sort == "newest")
-    return Found(listings=tuple(listings[filters.offset:end]), total=total)
+    hits: list[tuple[Value, str, Registry]] = []
+    total = 0
+    for number, registry in enumerate(registries.members):
+        # which of the others' are hidden is only known by their names
+        wanted = replace(filters, offset=0, limit=end if number == 0 else _ALL)
+        page = _ask(registry, cache, partial(find, filters=wanted))
+        ahead = registries.members[:number]
+        shown = [(key, path, registry) for key, path in zip(page.keys, page.paths, strict=True)
+                 if not any(other.has(path) for other in ahead)]
+        hits += shown
+        total += page.total if number == 0 else len(shown)
+    hits.sort(key=lambda hit: hit[1])
+    hits.sort(key=lambda hit: hit[0], reverse=filters.sort in DESCENDING)
+    found = (read_listing(registry.store, path) for _, path, registry in hits[filters.offset:end])
+    return Found(listings=tuple(listing for listing in found if listing), total=total)
 
 
 def fitting_all(registries: Registries, room: Room, filters: Filters, cache: Path) -> Found:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from adapter_folders import write_adapter_folder
 from command_line import Cli
+from tiny import write_tiny_base
 
 from adapterhub.cli.main import main
 
@@ -121,6 +122,24 @@ def test_search_filters_sorts_and_pages(published: Cli) -> None:
     assert "2 in all; this is page 2" in published("search", "--limit", 1, "--page", 2).out
     assert published("search", "--metric", "accuracy").exit_code == 2
     assert "Unknown order 'nme'" in published("search", "--sort", "nme").refusal()
+
+
+def test_breaks_tells_what_a_moved_base_means(cli: Cli, tiny_adapters: dict[str, Path], tiny_base_folder: Path,
+                                              tmp_path: Path) -> None:
+    for name in ("intents3", "pairs"):
+        assert cli("publish", tiny_adapters[name], f"a/{name}").exit_code == 0
+    cli("publish", write_adapter_folder(tmp_path / "other"), "a/of-another-base")
+
+    def outlook(new_base: object) -> list[tuple[bool, str]]:
+        lines = cli("breaks", tiny_base_folder.name, "--new-base", new_base, "--json").json
+        return [(line["breaks"], line["why"]) for line in lines]
+
+    assert outlook(tiny_base_folder) == [(False, "goes on: the base is the same")] * 2
+    moved = write_tiny_base(tmp_path / "moved", seed=1)
+    assert [(breaks, "fits their shapes" in why) for breaks, why in outlook(moved)] == [(True, True)] * 2
+    assert all(breaks and "does not fit: " in why for breaks, why in outlook("embedded"))
+    assert "2 of 2 adapters of tiny-base would break" in cli("breaks", "tiny-base", "--new-base", moved).out
+    assert "nowhere" in cli("breaks", "tiny-base", "--new-base", tmp_path / "nowhere").refusal()
 
 
 def test_fits_lists_what_a_server_has_room_for(published: Cli) -> None:

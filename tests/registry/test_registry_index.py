@@ -10,10 +10,11 @@ from adapter_folders import Corruption, write_adapter_folder
 
 from adapterhub.adapter.manifest import Metric
 from adapterhub.errors import InvalidConfig, UnknownName
-from adapterhub.registry import Registry
+from adapterhub.registry import Registries, Registry
 from adapterhub.registry.find import Filters, Room, find, fitting
 from adapterhub.registry.index import SearchIndex, index_file
 from adapterhub.registry.policy import used_bytes
+from adapterhub.registry.search_all import search_all
 
 
 def write(place: Path, seed: int, *, accuracy: float, revision: str | None = None, card: str = "",
@@ -84,6 +85,20 @@ def test_fleet_that_fits_slots_rank_and_bytes_is_told(registry: Registry, index:
     assert len(fitting(index, Room(n_slots=2, max_rank=8, size_bytes=10**9), Filters()).paths) == 2
     assert fitting(index, Room(n_slots=9, max_rank=1, size_bytes=10**9), Filters()).paths == ()
     assert len(fitting(index, Room(n_slots=9, max_rank=8, size_bytes=one + 10), Filters()).paths) == 1
+
+
+@pytest.mark.parametrize("sort", ["name", "newest", "size", "rank"])
+def test_pages_of_two_registries_follow_one_order_and_hide_namesakes(sort: str, tmp_path: Path) -> None:
+    own, shipped = (Registry(tmp_path / name, clock=lambda: datetime(2026, 1, 1, tzinfo=UTC)) for name in ("own", "x"))
+    for number, (registry, path) in enumerate([(own, "a/c"), (own, "a/a"), (shipped, "a/b"), (shipped, "a/d"),
+                                               (shipped, "a/a")]):
+        registry.publish(write(tmp_path / f"f{number}", number, accuracy=0.5), path)
+    registries = Registries(own, shipped)
+    pages = [search_all(registries, Filters(sort=sort, limit=2, offset=offset), tmp_path / "cache")
+             for offset in (0, 2, 4)]
+    found = [(listing.path, listing.version.place) for page in pages for listing in page.listings]
+    assert found == [("a/a", own.where), ("a/b", shipped.where), ("a/c", own.where), ("a/d", shipped.where)]
+    assert {page.total for page in pages} == {4}
 
 
 def aged(registry: Registry) -> None:
