@@ -66,6 +66,8 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
         try:
             yield temporary
+            for path in temporary.rglob("*"):
+                path.chmod(0o755 if path.is_dir() else 0o644)  # safetensors makes its files private
             sync_tree(temporary)
             if folder.is_dir():
                 folder.rmdir()

@@ -97,3 +97,11 @@ def _interrupt(*_: object) -> None:
 
 def _no_space(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_folder_written_whole_can_be_read_by_others(tmp_path: Path) -> None:
+    with files.folder_written_whole(tmp_path / "folder") as unfinished:
+        (unfinished / "inside").mkdir(mode=0o700)
+        (unfinished / "inside" / "tensors").touch(mode=0o600)
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("folder", "folder/inside", "folder/inside/tensors")]
+    assert modes == [0o755, 0o755, 0o644]

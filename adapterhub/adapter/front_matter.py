@@ -28,7 +28,7 @@ _PIPELINES = {"multi-label-classification": "text-classification", "text-regress
 
 def front_matter(*, task: str, method: str, hub_base: str, data: DataFacts, metrics: Sequence[Metric]) -> str:
     """Return the YAML between two lines of dashes: base, licence of the data, task, tags and every figure."""
-    task = _PIPELINES.get(task, task)
+    task = pipeline_of(task)
     results = [EvalResult(task_type=task, dataset_type=slug(data.name), dataset_name=data.name,
                           dataset_split=metric.split, metric_type=_HUB_METRICS.get(metric.name, metric.name),
                           metric_name=metric.name, metric_value=round(metric.value, 4)) for metric in metrics]
@@ -38,6 +38,11 @@ def front_matter(*, task: str, method: str, hub_base: str, data: DataFacts, metr
                          tags=["adapterhub", method], model_name=data.name if results else None,
                          eval_results=results or None)
     return f"---\n{card.to_yaml()}\n---\n"
+
+
+def pipeline_of(task: str) -> str:
+    """Return the Hub's name of a task."""
+    return _PIPELINES.get(task, task)
 
 
 def hub_licence(licence: str) -> str | None:

@@ -72,8 +72,8 @@ def merge(adapters: tuple[str, ...], weights: str | None, method: str, rank: int
             config = MergeConfig(weights=shares, method=method, rank=rank, density=density, seed=seed,
                                  head_from=adapters.index(head_from) if head_from else None)
             opened = load_base(base or parents[0].files.manifest.base.id, cache=settings.cache)
-            made = merge_adapters(parents, config, opened, folder,
-                                  _measure(data, columns, base, settings))
+            like = parents[config.head_from or 0].files.manifest.task
+            made = merge_adapters(parents, config, opened, folder, _measure(data, columns, base, settings, like))
         _tell(made, publish(), output, as_json)
 
 
@@ -97,8 +97,8 @@ def convert(adapter: str, rank: int, output: Path | None, name: str | None, data
             from adapterhub.combining.convert import convert as convert_adapter
 
             opened = load_base(base or files.manifest.base.id, cache=settings.cache)
-            made = convert_adapter(_parent(adapter, files), rank, opened, folder,
-                                   _measure(data, columns, base, settings))
+            measure = _measure(data, columns, base, settings, files.manifest.task)
+            made = convert_adapter(_parent(adapter, files), rank, opened, folder, measure)
         _tell(made, publish(), output, as_json)
 
 
@@ -171,12 +171,20 @@ def _parent(adapter: str, files: "VerifiedFiles") -> "Parent":
     return Parent(files=files, reference=f"{path}sha256:{files.digest}")
 
 
-def _measure(data: str | None, columns: tuple[str, ...], base: str | None, settings: "Settings") -> "Measure | None":
+def _measure(data: str | None, columns: tuple[str, ...], base: str | None, settings: "Settings",
+             task: str) -> "Measure | None":
+    """Return what measures a made adapter on the rows, which are read once now, before the work that they come after.
+
+    Raises DataError, InvalidConfig.
+    """
     from adapterhub.cli.train import parse_columns
+    from adapterhub.data.split import read_test_rows
+    from adapterhub.tasks.table import find_task
 
     given = parse_columns(columns)
     if data is None:
         return None
+    read_test_rows(data, columns=find_task(task).columns, given=given)
 
     def measure(folder: "AdapterFolder") -> Any:
         from adapterhub.runtime.measure import evaluate_adapter

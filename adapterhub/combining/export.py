@@ -5,12 +5,14 @@ It is for those who must have full weights; it costs a copy of the base for each
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import ModelCardData
 from transformers import PreTrainedModel
 
 from adapterhub.adapter.folder import CARD_FILE
+from adapterhub.adapter.front_matter import pipeline_of
 from adapterhub.adapter.manifest import Manifest
 from adapterhub.adapter.plain_text import made_harmless
 from adapterhub.bases.load import Base, quiet_transformers
@@ -26,6 +28,10 @@ TOLERANCE = 1e-4
 """Largest difference of an output, by the largest: a merged weight is rounded once more than one with an adapter."""
 RECORDED_TOLERANCE = 1e-3
 """To what the manifest recorded, on whatever machine that was; as `verify` has it."""
+
+_PROBLEM_TYPES = {"text-classification": "single_label_classification", "text-regression": "regression",
+                  "multi-label-classification": "multi_label_classification"}
+"""By which stock transformers knows a softmax from sigmoids and from a number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +60,8 @@ def export(parent: Parent, base: Base, output: Path) -> Exported:
     if manifest.labels:
         model.config.id2label = dict(enumerate(manifest.labels))
         model.config.label2id = {label: number for number, label in enumerate(manifest.labels)}
+    config: Any = model.config  # its problem_type is one of three literals
+    config.problem_type = _PROBLEM_TYPES.get(manifest.task)
     with folder_written_whole(output) as folder, quiet_transformers():
         model.save_pretrained(folder)
         base.tokenizer.save_pretrained(folder)
@@ -88,7 +96,7 @@ def _reloaded(folder: Path, task: Task) -> PreTrainedModel:
 def _card(parent: Parent, base: Base, task: Task, difference: float) -> str:
     manifest = parent.files.manifest
     front = ModelCardData(base_model=base.hub_id, base_model_relation="finetune", library_name="transformers",
-                          pipeline_tag=task.name, tags=["adapterhub", "merged"])
+                          pipeline_tag=pipeline_of(task.name), tags=["adapterhub", "merged"])
     auto_class = task.auto_class.__name__
     return made_harmless("\n".join([
         f"---\n{front.to_yaml()}\n---\n",

@@ -80,6 +80,7 @@ BAD_MERGES = {
     "an unknown method": (("a/intents@1", "a/intents@2", "--method", "sum"), "Unknown merge method 'sum'"),
     "another's head": (("a/intents@1", "a/intents@2", "--head-from", "a/others"), "--head-from a/others is none of"),
     "unequal labels": (("a/intents@1", "a/others"), "different labels: food, sport in one only."),
+    "no rows": (("a/intents@1", "a/intents@2", "--method", "svd", "--data", "absent.csv"), "No such file: absent.csv"),
     "unequal ranks": (("a/intents@1", "a/intents@2", "--method", "linear"), "Method linear needs equal ranks"),
 }
 

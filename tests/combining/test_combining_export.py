@@ -29,6 +29,23 @@ def any_parent(folder: Path) -> Parent:
     return Parent(files=files, reference=f"support/intents@sha256:{files.digest}")
 
 
+TASKS_ALONE = {"question-answering": ["start", "end"], "multi-label-classification": ["a", "b", "c"],
+               "text-regression": ["score"]}
+
+
+@pytest.mark.parametrize("task", TASKS_ALONE)
+def test_tasks_beside_the_first_three_are_exported_with_their_problem_type(task: str, write: WriteStock,
+                                                                           tiny_base: Base, tmp_path: Path) -> None:
+    head = "qa_outputs" if task == "question-answering" else "classifier"
+    config = LoraConfig(r=2, target_modules=LAYERS, modules_to_save=[head])
+    folder = write(config, 6, task=task, labels=TASKS_ALONE[task], auto_class=TASKS[task].auto_class)
+    done = export(any_parent(folder), tiny_base, tmp_path / "model")
+    exported = TASKS[task].auto_class.from_pretrained(done.folder)
+    assert done.output_difference < 1e-4
+    assert exported.config.problem_type == {"multi-label-classification": "multi_label_classification",
+                                            "text-regression": "regression"}.get(task)
+
+
 @pytest.mark.parametrize("name", ["intents3", "entities", "pairs"])
 def test_stock_transformers_answers_as_base_and_adapter(name: str, tiny_adapters: dict[str, Path], tiny_base: Base,
                                                         tiny_base_folder: Path, tmp_path: Path) -> None:
