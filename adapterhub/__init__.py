@@ -22,19 +22,28 @@ if TYPE_CHECKING:
     from adapterhub.registry import AliasMove, Listing, Query, Registries, Registry, Version, open_registries
     from adapterhub.runtime.answer import Answer, Failure
     from adapterhub.runtime.engine import Runtime
+    from adapterhub.runtime.generation.engine import Generator
+    from adapterhub.runtime.generation.row import Generated, TokenPiece
+    from adapterhub.runtime.generation.settings import GenerationSettings, GeneratorConfig
+    from adapterhub.runtime.generation.stream import TokenStream
     from adapterhub.runtime.pending import PendingRows
     from adapterhub.settings import Settings
     from adapterhub.training.config import TrainConfig
     from adapterhub.training.run import train
 
-__all__ = ["AdapterHubError", "AliasMove", "Answer", "Failure", "Listing", "PendingRows", "Query", "Registries",
-           "Registry", "Runtime", "Settings", "TrainConfig", "Version", "open_registries", "train"]
+__all__ = ["AdapterHubError", "AliasMove", "Answer", "Failure", "Generated", "GenerationSettings", "Generator",
+           "GeneratorConfig", "Listing", "PendingRows", "Query", "Registries", "Registry", "Runtime", "Settings",
+           "TokenPiece", "TokenStream", "TrainConfig", "Version", "open_registries", "train"]
 
 _HOMES = {
     "AdapterHubError": "adapterhub.errors",
     "AliasMove": "adapterhub.registry",
     "Answer": "adapterhub.runtime.answer",
     "Failure": "adapterhub.runtime.answer",
+    "Generated": "adapterhub.runtime.generation.row",
+    "GenerationSettings": "adapterhub.runtime.generation.settings",
+    "Generator": "adapterhub.runtime.generation.engine",
+    "GeneratorConfig": "adapterhub.runtime.generation.settings",
     "Listing": "adapterhub.registry",
     "PendingRows": "adapterhub.runtime.pending",
     "Query": "adapterhub.registry",
@@ -42,6 +51,8 @@ _HOMES = {
     "Registry": "adapterhub.registry",
     "Runtime": "adapterhub.runtime.engine",
     "Settings": "adapterhub.settings",
+    "TokenPiece": "adapterhub.runtime.generation.row",
+    "TokenStream": "adapterhub.runtime.generation.stream",
     "TrainConfig": "adapterhub.training.config",
     "Version": "adapterhub.registry",
     "open_registries": "adapterhub.registry",

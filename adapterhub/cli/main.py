@@ -7,6 +7,7 @@ from adapterhub.cli.demo import demo
 from adapterhub.cli.diff import diff
 from adapterhub.cli.doctor import doctor
 from adapterhub.cli.gates import gate
+from adapterhub.cli.generate import generate
 from adapterhub.cli.predict import predict
 from adapterhub.cli.registry import history, list_adapters, promote, publish, pull, rollback, show, verify
 from adapterhub.cli.registry_admin import at, backup, copy_adapters, policy, restore, sweep, watch, yank
@@ -23,6 +24,6 @@ def main() -> None:
 
 
 for command in (train, evaluate, publish, list_adapters, search, show, pull, verify, promote, rollback, history,
-                predict, demo, doctor, gate, at, yank, sweep, copy_adapters, backup, restore, watch, policy,
+                predict, generate, demo, doctor, gate, at, yank, sweep, copy_adapters, backup, restore, watch, policy,
                 fits, breaks, diff, merge, convert, export_model, serve, token):
     main.add_command(command)

@@ -68,8 +68,8 @@ def predict(adapter: str | None, texts: tuple[str, ...], path: str | None, trunc
             progress.update(start + len(part))
 
 
-def read_request_rows(path: str, adapter: str | None) -> list[RequestRow]:
-    """Read rows that name their adapters, from a file or, for `-`, standard input.
+def read_request_rows(path: str, adapter: str | None, *, field: str = "text") -> list[RequestRow]:
+    """Read rows that name their adapters, from a file or, for `-`, standard input; `field`: what rows hold, for hints.
 
     Raises DataError with the line's number.
     """
@@ -85,11 +85,11 @@ def read_request_rows(path: str, adapter: str | None) -> list[RequestRow]:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise DataError(f"{place} is no JSON: {line.strip()[:60]}.",
-                            hint='Each line is one object: {"adapter": "namespace/name", "text": "..."}.') from error
+                            hint=f'Write {{"adapter": "namespace/name", "{field}": "..."}}.') from error
         named = row.pop("adapter", None) or adapter if isinstance(row, dict) else None
         if not isinstance(named, str):
             raise DataError(f"{place} names no adapter: {line.strip()[:60]}.",
-                            hint='Write {"adapter": "namespace/name", "text": "..."}.')
+                            hint=f'Write {{"adapter": "namespace/name", "{field}": "..."}}.')
         rows.append(RequestRow(place=place, adapter=named, row=row))
     if not rows:
         raise DataError(f"{name} has no rows.", hint="Give a file with at least one row.")

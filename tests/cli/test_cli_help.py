@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from adapterhub.cli.main import main
 
 COMMANDS = ("train", "evaluate", "publish", "list", "search", "show", "pull", "verify", "promote", "rollback",
-            "history", "predict", "demo", "doctor", "at", "yank", "sweep", "copy", "backup", "restore", "watch",
-            "policy", "fits", "serve", "diff", "merge", "convert", "export")
+            "history", "predict", "generate", "demo", "doctor", "at", "yank", "sweep", "copy", "backup", "restore",
+            "watch", "policy", "fits", "breaks", "serve", "diff", "merge", "convert", "export")
 GROUPS = ("gate", "token")
 WITHOUT_JSON = ("predict", "watch", "serve")
 """Their lines are JSON already."""
