@@ -25,6 +25,8 @@ class S3Server:
         self._one_at_a_time = threading.Lock()
         self.requests_left: int | None = None
         """After so many requests every further one is answered as a server that is going down; None: never."""
+        self.cuts_answers = False
+        """Whether the connection breaks off in the middle of each answer."""
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -55,7 +57,8 @@ class S3Server:
                     start("503 Slow Down", [("Content-Length", "0")])
                     return [b""]
                 self.requests_left -= 1
-            return list(self._application(environment, start))
+            answer = b"".join(self._application(environment, start))
+            return [answer[:10] if self.cuts_answers else answer]
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapterhub.cli.output import (
+    fail,
     guarded,
     json_option,
     output_console,
@@ -147,14 +148,17 @@ def verify(reference: str | None, is_all: bool, base: str | None, trust: tuple[P
     if reference is None:
         verify_everything(registries.own, base, settings, as_json)
         return
-    version, checks, not_checked = check_version(registries, reference, base, settings)
+    version, checks, not_checked, unreached = check_version(registries, reference, base, settings)
     if as_json:
         print_json({"reference": version.reference, "digest": version.digest, "checks": checks,
                     "not_checked": not_checked})
     else:
         click.echo(f"{version.reference} is whole: {'; '.join(checks)}.")
         if not_checked:
-            click.echo(f"Not checked: {'; '.join(not_checked)}. Give --base embedded, or the adapter's own base.")
+            hint = "" if unreached else " Give --base embedded, or the adapter's own base."
+            click.echo(f"Not checked: {'; '.join(not_checked)}.{hint}")
+    if unreached:
+        fail(f"The probe was not run: {unreached}")
 
 
 @click.command(epilog="Example: adapterhub promote support/intents@2 production")

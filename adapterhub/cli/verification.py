@@ -5,7 +5,7 @@ from typing import NamedTuple
 import click
 
 from adapterhub.cli.output import fail, print_json
-from adapterhub.errors import AdapterHubError
+from adapterhub.errors import AdapterHubError, BaseNotFound
 from adapterhub.progress import waiting
 from adapterhub.registry import Registries, Registry, Version
 from adapterhub.registry.pull import PROBE
@@ -18,11 +18,17 @@ class Checked(NamedTuple):
     version: Version
     checks: list[str]
     not_checked: list[str]
+    unreached: str = ""
+    """Why the base that was asked for could not be had; then its fit and the probe are not checked."""
 
 
 def check_version(registry: Registry | Registries, reference: str | Version, base: str | None,
                   settings: Settings) -> Checked:
-    """Check one version; with `base` also its fit and its probe. Raises InvalidFolder, BaseMismatch, BaseNotFound."""
+    """Check one version; with `base` also its fit and its probe.
+
+    Where the base cannot be had, structure is checked from the manifest, and the rest is told as not checked.
+    Raises InvalidFolder, BaseMismatch, PolicyRefused.
+    """
     verification = registry.verify(reference)
     if base is None:
         return Checked(verification.version, list(verification.checks), list(verification.not_checked))
@@ -30,7 +36,11 @@ def check_version(registry: Registry | Registries, reference: str | Version, bas
         from adapterhub.bases.load import load_base  # heavy: kept out of --help
         from adapterhub.runtime.measure import verify_probe
 
-        fit = registry.verify(verification.version, load_base(base, cache=settings.cache).shapes)
+        try:
+            shapes = load_base(base, cache=settings.cache).shapes
+        except BaseNotFound as error:
+            return Checked(verification.version, list(verification.checks), list(verification.not_checked), str(error))
+        fit = registry.verify(verification.version, shapes)
         difference = verify_probe(registry.read(verification.version), base, settings)
     return Checked(verification.version,
                    [*fit.checks, f"the probe's outputs are within {difference:.1e} of what they were"],
@@ -39,7 +49,7 @@ def check_version(registry: Registry | Registries, reference: str | Version, bas
 
 def verify_everything(registry: Registry, base: str | None, settings: Settings, as_json: bool) -> None:
     """Check every version, tell each, and leave with exit code 2 where one has a fault."""
-    faults = 0
+    faults, unreached = 0, ""
     not_checked: set[str] = set()
     for path in registry.paths():
         for number in registry.numbers(path):
@@ -47,7 +57,7 @@ def verify_everything(registry: Registry, base: str | None, settings: Settings, 
             try:
                 checked = check_version(registry, reference, base, settings)
                 not_checked.update(checked.not_checked)
-                fault = ""
+                fault, unreached = "", checked.unreached
             except AdapterHubError as error:
                 faults, fault = faults + 1, str(error)
             if as_json:
@@ -58,3 +68,5 @@ def verify_everything(registry: Registry, base: str | None, settings: Settings, 
         click.echo(f"Not checked: {'; '.join(sorted(not_checked))}. Give --base embedded, or the adapters' own base.")
     if faults:
         fail(f"{faults} version{'s' * (faults != 1)} of {registry.where} cannot be trusted.")
+    if unreached:
+        fail(f"No probe was run: {unreached}")

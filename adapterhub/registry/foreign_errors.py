@@ -18,7 +18,8 @@ _NO_CREDENTIALS = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied"
                    "AuthenticationFailed", "no credentials", "NoCredentials", "169.254.169.254",
                    "metadata.google", "/latest/api/token", "/latest/meta-data")
 """The last four are where a cloud's own machine would find its credentials; asked only where nothing else gave any."""
-_NO_NETWORK = ("error sending request", "error decoding response", "connection", "timed out", "dns error")
+_NO_NETWORK = ("error sending request", "error decoding response", "request or response body error", "connection",
+               "timed out", "dns error")
 _SERVER_SAID = re.compile(r"<Message>([^<]{1,200})</Message>")
 
 

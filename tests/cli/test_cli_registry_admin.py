@@ -1,6 +1,7 @@
 """Gates, housekeeping and whole-registry checks from the command line."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +30,21 @@ def test_verify_all_names_each_version_and_fails_on_one_that_changed(published: 
     assert [reference for reference, line in told.items() if not line["is_whole"]] == ["support/intents@1"]
     assert "the digest of adapter_model.safetensors" in told["support/intents@1"]["fault"]
     assert "1 version of" in ran.err
+
+
+@pytest.mark.parametrize("which", ["support/intents", "--all"])
+def test_base_that_cannot_be_reached_leaves_structure_checked_and_says_that_no_probe_was_run(
+        which: str, published: Cli, tmp_path: Path) -> None:
+    ran = published("verify", which, "--base", tmp_path / "nowhere")
+    assert ran.exit_code == 2
+    assert "is whole" in ran.out
+    assert "Not checked: " in ran.out
+    assert "the probe" in ran.out
+    assert re.match(r"Error: (The|No) probe was( not)? run: No such base folder: .*nowhere\. Give a folder", ran.err)
+    assert ran.err.count("\n") == 1
+    offline = published("verify", "support/intents", "--base", "nobody/nothing", "--json")
+    assert json.loads(offline.out)["not_checked"] == ["the tensors fit the base's modules", "the probe"]
+    assert "HF_HUB_OFFLINE is set" in offline.err
 
 
 def test_verify_wants_one_reference_or_all(published: Cli) -> None:

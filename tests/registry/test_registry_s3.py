@@ -9,6 +9,7 @@ from s3_server import S3Server, s3_server
 from adapterhub.adapter.folder import FOLDER_FILES
 from adapterhub.errors import AdapterNotFound, StorageError
 from adapterhub.registry import Query, Registry, clouds
+from adapterhub.registry.copying import copy_adapter
 from adapterhub.registry.stores import open_store
 
 
@@ -89,6 +90,28 @@ def test_credentials_are_taken_from_a_shared_file(bucket: str, monkeypatch: pyte
     (tmp_path / "credentials").write_text("[default]\naws_access_key_id = test\naws_secret_access_key = test\n")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     assert Registry(bucket).list() == []
+
+
+def test_connection_that_breaks_off_in_the_middle_is_told_and_leaves_nothing(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clouds, "RETRIES", clouds.RETRIES | {"max_retries": 1})
+    with s3_server() as server:
+        server.create_bucket("adapters")
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        registry, local = Registry("s3://adapters/cut"), Registry(tmp_path / "local")
+        registry.publish(write_adapter_folder(tmp_path / "a"), "a/b")
+        server.cuts_answers = True
+        for act in (lambda: registry.pull("a/b", tmp_path / "pulled"), lambda: registry.verify("a/b"),
+                    lambda: list(copy_adapter(registry.store, local.store, "a/b"))):
+            with pytest.raises(StorageError, match=r"cannot be reached.*run the same command again") as caught:
+                act()
+            assert "\n" not in str(caught.value)
+        assert not (tmp_path / "pulled").exists()
+        assert local.list() == []
+        server.cuts_answers = False
+        list(copy_adapter(registry.store, local.store, "a/b"))
+        assert registry.pull("a/b", tmp_path / "pulled").digest == local.verify("a/b").version.digest
 
 
 def test_lost_network_is_told_and_nothing_is_visible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
