@@ -5,10 +5,14 @@ What layers add is worked out when rows join or leave, and holds for every step 
 
 from collections.abc import Collection, Sequence
 
+import torch
+
 from adapterhub.runtime.generation.key_values import KeyValues, Need, Pick, joined
-from adapterhub.runtime.generation.language_model import SlotLanguageModel, Work
+from adapterhub.runtime.generation.language_model import SlotLanguageModel
+from adapterhub.runtime.generation.likelihood import likelihoods
 from adapterhub.runtime.generation.row import WritingRow
 from adapterhub.runtime.generation.sampler import Sampler, choose_tokens
+from adapterhub.runtime.generation.settled import SETTLES_AFTER, Work
 from adapterhub.runtime.grouping import order_of
 from adapterhub.runtime.loaded import LoadedAdapter
 
@@ -21,6 +25,7 @@ class Flight:
         self.rows: list[WritingRow] = []
         self._kept: KeyValues | None = None
         self._work: Work = {}
+        self._n_steps = 0  # with the rows that are in flight now
 
     @property
     def size_bytes(self) -> int:
@@ -36,8 +41,7 @@ class Flight:
         """Read rows' prompts in one pass, give each its first token, and return those that ended with it."""
         rows = [rows[i] for i in order_of([_adapter(row) for row in rows])]
         logits, kept = self._model.read([row.prompt for row in rows], self._model.work_of(list(map(_adapter, rows))))
-        for row, token in zip(rows, choose_tokens(logits, *_choices(rows)), strict=True):
-            row.take(token)
+        _take(rows, logits)
         self._keep([*self.rows, *rows], [*([self._kept] if self._kept else []), kept])
         return [row for row in rows if row.is_done]
 
@@ -45,9 +49,11 @@ class Flight:
         """Give every row its next token, and return those that ended with it, which have left."""
         if self._kept is None:
             return []
+        self._n_steps += 1
+        if self._n_steps == SETTLES_AFTER:
+            self._work = self._model.settle(self._work)
         logits = self._model.advance([row.tokens[-1] for row in self.rows], self._kept, self._work)
-        for row, token in zip(self.rows, choose_tokens(logits, *_choices(self.rows)), strict=True):
-            row.take(token)
+        _take(self.rows, logits)
         ended = [row for row in self.rows if row.is_done]
         self.leave(ended)
         return ended
@@ -73,7 +79,15 @@ class Flight:
         chosen = [staying[i] for i in order]
         self.rows = [rows[i] for i in chosen]
         self._kept = joined(parts, [picks[i] for i in chosen], max_width=max(need.n_columns for need in self.needs))
-        self._work = self._model.work_of(list(map(_adapter, self.rows)))
+        self._work, self._n_steps = self._model.work_of(list(map(_adapter, self.rows))), 0
+
+
+def _take(rows: Sequence[WritingRow], logits: torch.Tensor) -> None:
+    """Give each row its next token. logits [B, V] float32."""
+    tokens = choose_tokens(logits, *_choices(rows))
+    told = likelihoods(logits, tokens, [row.settings.n_likeliest for row in rows])
+    for row, token, likelihood in zip(rows, tokens, told, strict=True):
+        row.take(token, likelihood)
 
 
 def _adapter(row: WritingRow) -> LoadedAdapter:

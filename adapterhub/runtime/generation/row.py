@@ -6,6 +6,7 @@ from typing import Any
 from adapterhub.errors import AdapterHubError
 from adapterhub.registry import Version
 from adapterhub.runtime.generation.key_values import Need
+from adapterhub.runtime.generation.likelihood import Likelihood
 from adapterhub.runtime.generation.sampler import Sampler
 from adapterhub.runtime.generation.settings import GenerationSettings
 from adapterhub.runtime.generation.text import TextPieces
@@ -21,6 +22,8 @@ class TokenPiece:
 
     token: int
     text: str
+    likelihood: Likelihood | None = None
+    """Where the row's settings ask for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +89,7 @@ class WritingRow:
         """Of its version; empty for the bare base."""
         return self.version.digest if self.version else ""
 
-    def take(self, token: int) -> None:
+    def take(self, token: int, likelihood: Likelihood | None = None) -> None:
         """Add a new token, and end where it ends the row."""
         self.tokens.append(token)
         is_last = token in self.stop_tokens
@@ -96,9 +99,9 @@ class WritingRow:
         elif len(self.tokens) >= self.settings.max_new_tokens:
             reason = LENGTH
         else:
-            self.pieces.append(TokenPiece(token, text))
+            self.pieces.append(TokenPiece(token, text, likelihood))
             return
-        self.pieces.append(TokenPiece(token, text + self.text.finish()))
+        self.pieces.append(TokenPiece(token, text + self.text.finish(), likelihood))
         self.finish_reason = reason
 
     def answer(self) -> Generated:

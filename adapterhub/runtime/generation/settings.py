@@ -28,12 +28,16 @@ class GenerationSettings:
     """The row ends with one of these tokens; its text leaves it out."""
     stops_at_eos: bool = True
     """Whether the base's own end-of-text tokens end the row."""
+    n_likeliest: int | None = None
+    """Tell each new token's log-probability, and so many likeliest tokens' beside it; None tells none."""
 
     def __post_init__(self) -> None:
         for name, low in (("max_new_tokens", 1), ("temperature", 0), ("top_k", 0)):
             if not getattr(self, name) >= low:
                 raise InvalidConfig(f"{name} is {getattr(self, name)}, expected at least {low}.",
                                     hint=f"Give GenerationSettings a larger {name}.")
+        if self.n_likeliest is not None and self.n_likeliest < 0:
+            raise InvalidConfig(f"n_likeliest is {self.n_likeliest}, expected at least 0.", hint="None tells none.")
         if not 0 < self.top_p <= 1:
             raise InvalidConfig(f"top_p is {self.top_p}, expected above 0 and at most 1.", hint="1 sets no limit.")
         if self.repetition_penalty is not None and not self.repetition_penalty > 0:

@@ -44,6 +44,12 @@ class TokenStream:
         """Mark the row; a collector may run in the middle of a step, so nothing else is touched here."""
         self._row.is_abandoned = True
 
+    def ready(self) -> list[TokenPiece]:
+        """Return the new tokens that are there; it waits for none and lets nothing step."""
+        pieces = self._row.pieces[self._n_read:]
+        self._n_read += len(pieces)
+        return pieces
+
     def __iter__(self) -> Iterator[TokenPiece]:
         return self
 
