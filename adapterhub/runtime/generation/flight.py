@@ -8,11 +8,10 @@ from collections.abc import Collection, Sequence
 import torch
 
 from adapterhub.runtime.generation.key_values import KeyValues, Need, Pick, joined
-from adapterhub.runtime.generation.language_model import SlotLanguageModel
+from adapterhub.runtime.generation.language_model import SlotLanguageModel, Work
 from adapterhub.runtime.generation.likelihood import likelihoods
 from adapterhub.runtime.generation.row import WritingRow
 from adapterhub.runtime.generation.sampler import Sampler, choose_tokens
-from adapterhub.runtime.generation.settled import SETTLES_AFTER, Work
 from adapterhub.runtime.grouping import order_of
 from adapterhub.runtime.loaded import LoadedAdapter
 
@@ -25,7 +24,6 @@ class Flight:
         self.rows: list[WritingRow] = []
         self._kept: KeyValues | None = None
         self._work: Work = {}
-        self._n_steps = 0  # with the rows that are in flight now
 
     @property
     def size_bytes(self) -> int:
@@ -49,9 +47,6 @@ class Flight:
         """Give every row its next token, and return those that ended with it, which have left."""
         if self._kept is None:
             return []
-        self._n_steps += 1
-        if self._n_steps == SETTLES_AFTER:
-            self._work = self._model.settle(self._work)
         logits = self._model.advance([row.tokens[-1] for row in self.rows], self._kept, self._work)
         _take(self.rows, logits)
         ended = [row for row in self.rows if row.is_done]
@@ -79,7 +74,7 @@ class Flight:
         chosen = [staying[i] for i in order]
         self.rows = [rows[i] for i in chosen]
         self._kept = joined(parts, [picks[i] for i in chosen], max_width=max(need.n_columns for need in self.needs))
-        self._work, self._n_steps = self._model.work_of(list(map(_adapter, self.rows))), 0
+        self._work = self._model.work_of(list(map(_adapter, self.rows)))
 
 
 def _take(rows: Sequence[WritingRow], logits: torch.Tensor) -> None:

@@ -18,10 +18,9 @@ from adapterhub.runtime.config import RuntimeConfig
 from adapterhub.runtime.content import AdapterReader
 from adapterhub.runtime.device import device_of, dtype_of
 from adapterhub.runtime.generation.key_values import KeyValues, RowLayer, TokenBytes, size_bytes_of
-from adapterhub.runtime.generation.settled import Work, settled
 from adapterhub.runtime.grouping import work_of
 from adapterhub.runtime.loaded import LoadedAdapter, LoadedAdapters
-from adapterhub.runtime.slot_linear import BatchWork, adaptable_layers, inject, siblings_of
+from adapterhub.runtime.slot_linear import BatchWork, LayerWork, adaptable_layers, inject
 from adapterhub.runtime.slots import Slots
 from adapterhub.tasks.generation import GenerationTask
 from adapterhub.tasks.task import Task
@@ -30,6 +29,7 @@ from adapterhub.tasks.text_generation import TextGeneration
 
 _RELATIVE_DECODERS = ("t5", "mt5", "umt5")
 """Encoder-decoder types whose decoders count no positions, so that rows of other lengths can share a step."""
+Work = Mapping[str, LayerWork]
 
 
 class SlotLanguageModel:
@@ -53,7 +53,6 @@ class SlotLanguageModel:
         self.adapters = LoadedAdapters(AdapterReader(base.shapes, layers), slots, _NoHeads(), self._find_task)
         self.bare = LoadedAdapter(digest="", task=self._find_task(self.task.name), labels=[], head={})
         self._pad = int(base.tokenizer.pad_token_id or 0)
-        self._siblings: list[list[str]] = []
         self.n_layers, self.token_bytes = self._probe()
         self.n_passes = 0
 
@@ -69,11 +68,6 @@ class SlotLanguageModel:
     def work_of(self, adapters: Sequence[LoadedAdapter]) -> Work:
         """Return what layers add for rows in this order, which is one of `order_of`; good until the rows change."""
         return work_of(adapters, self.dtype, self.device)
-
-    @torch.inference_mode()
-    def settle(self, work: Work) -> Work:
-        """Return the same work laid out for rows that stay together for many steps of one token each."""
-        return settled(work, self._siblings)
 
     @torch.inference_mode()
     def read(self, prompts: Sequence[Sequence[int]], work: Work) -> tuple[torch.Tensor, KeyValues]:
@@ -131,14 +125,13 @@ class SlotLanguageModel:
     @torch.inference_mode()
     def _probe(self) -> tuple[int, TokenBytes]:
         """Return the number of layers that keep keys and values, and the bytes of one token, from a pass of one."""
-        self.n_passes, self._work.inputs = 0, {}
+        self.n_passes = 0
         own, cross = (Cache(layer_class_to_replicate=RowLayer) for _ in range(2))
         one = self._tensor([[self._pad]])
         if self.base.config.is_encoder_decoder:
             self._run({"input_ids": one, "decoder_input_ids": one}, EncoderDecoderCache(own, cross), {})
         else:
             self._run({"input_ids": one, "attention_mask": torch.ones_like(one)}, own, {})
-        self._siblings, self._work.inputs = siblings_of(self._work.inputs or {}), None
         return len(own.layers), TokenBytes(size_bytes_of(own.layers), size_bytes_of(cross.layers))
 
     def _find_task(self, name: str) -> Task:
