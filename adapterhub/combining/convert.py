@@ -19,9 +19,9 @@ from adapterhub.bases.load import Base
 from adapterhub.combining.in_peft import Adapted, Weights, load_adapted, merged_weights
 from adapterhub.combining.low_rank import LowRank, Products
 from adapterhub.combining.made import Made, Measure, Parent, smallest_dtype, write_made
+from adapterhub.combining.readers import reader_of
 from adapterhub.errors import InvalidConfig, InvalidFolder
-from adapterhub.tasks.probe import draw_rows, probe_outputs
-from adapterhub.tasks.table import find_task
+from adapterhub.tasks.probe import draw_rows
 
 _NOISE = 1e-6
 """A change below this share of its weight is the rounding of a float32 merge, and no change."""
@@ -36,10 +36,10 @@ def convert(parent: Parent, rank: int, base: Base, output: Path, measure: Measur
     started = time.perf_counter()
     if rank < 1:
         raise InvalidConfig(f"rank is {rank}, expected at least 1.")
-    files, task = parent.files, find_task(parent.files.manifest.task)
-    adapted = load_adapted(files, base, task)
+    files, reader = parent.files, reader_of(parent.files.manifest.task)
+    adapted = load_adapted(files, base, reader)
     rows = draw_rows(base.tokenizer)
-    outputs = probe_outputs(adapted.model, task, rows)
+    outputs = reader.outputs(adapted.model, rows)
     made_by_peft = _products_by_peft(adapted, rank, base)
     changes = _changes(merged_weights(adapted, files), adapted, parent)
     wanted = {base.shapes.strip(name): change for name, change in changes.items()}
@@ -133,8 +133,8 @@ def _errors(products: Products, wanted: Weights) -> tuple[dict[str, float], floa
 def _output_difference(products: Products, adapted: Adapted, base: Base, outputs: list[torch.Tensor],
                        rows: list[list[int]], parent: Parent) -> float:
     """Return how far the base with the products in its weights answers from the adapter, by its largest output."""
-    task = find_task(parent.files.manifest.task)
-    model = base.load_with_head(task.auto_class, n_labels=max(1, len(parent.files.manifest.labels)))
+    reader = reader_of(parent.files.manifest.task)
+    model = reader.load(base, parent.files.manifest.labels)
     model.load_state_dict(adapted.untouched)
     with torch.no_grad():
         for name, module in model.named_modules():
@@ -142,6 +142,6 @@ def _output_difference(products: Products, adapted: Adapted, base: Base, outputs
             if product is not None and isinstance(module, (nn.Linear, Conv1D)):
                 change = torch.from_numpy(product.b @ product.a).float()
                 module.weight += change.T if isinstance(module, Conv1D) else change
-    found = probe_outputs(model, task, rows)
+    found = reader.outputs(model, rows)
     largest = max(float(output.abs().max()) for output in outputs)
     return max(float((one - other).abs().max()) for one, other in zip(found, outputs, strict=True)) / largest

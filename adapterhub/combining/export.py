@@ -18,11 +18,10 @@ from adapterhub.adapter.plain_text import made_harmless
 from adapterhub.bases.load import Base, quiet_transformers
 from adapterhub.combining.in_peft import load_adapted, merged_weights
 from adapterhub.combining.made import Parent
+from adapterhub.combining.readers import Reader, reader_of
 from adapterhub.errors import InvalidFolder
 from adapterhub.files import folder_written_whole
-from adapterhub.tasks.probe import draw_rows, probe_outputs
-from adapterhub.tasks.table import find_task
-from adapterhub.tasks.task import Task
+from adapterhub.tasks.probe import draw_rows
 
 TOLERANCE = 1e-4
 """Largest difference of an output, by the largest: a merged weight is rounded once more than one with an adapter."""
@@ -52,10 +51,11 @@ def export(parent: Parent, base: Base, output: Path) -> Exported:
     StorageError.
     """
     manifest = parent.files.manifest
-    task, rows = find_task(manifest.task), [row.input_ids for row in manifest.probe] or draw_rows(base.tokenizer)
-    adapted = load_adapted(parent.files, base, task)
-    outputs = probe_outputs(adapted.model, task, rows)
-    _require_recorded(parent, outputs)
+    reader, rows = reader_of(manifest.task), [row.input_ids for row in manifest.probe] or draw_rows(base.tokenizer)
+    adapted = load_adapted(parent.files, base, reader)
+    outputs = reader.outputs(adapted.model, rows)
+    if reader.keeps_outputs:
+        _require_recorded(parent, outputs)
     model = merged_weights(adapted, parent.files)
     if manifest.labels:
         model.config.id2label = dict(enumerate(manifest.labels))
@@ -65,11 +65,11 @@ def export(parent: Parent, base: Base, output: Path) -> Exported:
     with folder_written_whole(output) as folder, quiet_transformers():
         model.save_pretrained(folder)
         base.tokenizer.save_pretrained(folder)
-        difference = _largest(probe_outputs(_reloaded(folder, task), task, rows), outputs)
+        difference = _largest(reader.outputs(_reloaded(folder, reader), rows), outputs)
         if not difference <= TOLERANCE:
             raise InvalidFolder(parent.reference, [f"merged into the base's weights it answers otherwise, by "
                                                    f"{difference:.1e}"], hint="Serve it as an adapter instead.")
-        (folder / CARD_FILE).write_text(_card(parent, base, task, difference), encoding="utf-8")
+        (folder / CARD_FILE).write_text(_card(parent, base, reader, difference), encoding="utf-8")
     return Exported(folder=output, output_difference=difference,
                     size_bytes=sum(path.stat().st_size for path in output.rglob("*") if path.is_file()))
 
@@ -88,16 +88,16 @@ def _largest(found: list[torch.Tensor], wanted: list[torch.Tensor]) -> float:
     return max(float((one - other).abs().max()) for one, other in zip(found, wanted, strict=True)) / largest
 
 
-def _reloaded(folder: Path, task: Task) -> PreTrainedModel:
-    model: PreTrainedModel = task.auto_class.from_pretrained(folder, local_files_only=True)
+def _reloaded(folder: Path, reader: Reader) -> PreTrainedModel:
+    model: PreTrainedModel = reader.task.auto_class.from_pretrained(folder, local_files_only=True)
     return model
 
 
-def _card(parent: Parent, base: Base, task: Task, difference: float) -> str:
+def _card(parent: Parent, base: Base, reader: Reader, difference: float) -> str:
     manifest = parent.files.manifest
     front = ModelCardData(base_model=base.hub_id, base_model_relation="finetune", library_name="transformers",
-                          pipeline_tag=pipeline_of(task.name), tags=["adapterhub", "merged"])
-    auto_class = task.auto_class.__name__
+                          pipeline_tag=pipeline_of(reader.task.name), tags=["adapterhub", "merged"])
+    auto_class = reader.task.auto_class.__name__
     return made_harmless("\n".join([
         f"---\n{front.to_yaml()}\n---\n",
         f"# {manifest.data.name}: {manifest.task}, merged\n",

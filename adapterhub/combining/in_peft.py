@@ -29,8 +29,8 @@ from adapterhub.adapter.folder import AdapterFolder, VerifiedFiles, parse_folder
 from adapterhub.adapter.peft_config import CONFIG_FILE, METHOD_NAMES, PREFIX, WEIGHTS_FILE
 from adapterhub.bases.load import Base
 from adapterhub.combining.made import Head
+from adapterhub.combining.readers import Reader
 from adapterhub.errors import BaseMismatch, InvalidFolder
-from adapterhub.tasks.task import Task
 
 _COPIES = (".original_module.", ".modules_to_save.")
 """Under these names PEFT writes a head's bias once more with `bias="all"`; it reads neither back."""
@@ -54,7 +54,7 @@ class Adapted:
         return "dora" if getattr(self.config, "use_dora", False) else name
 
 
-def load_adapted(files: VerifiedFiles, base: Base, task: Task) -> Adapted:
+def load_adapted(files: VerifiedFiles, base: Base, reader: Reader) -> Adapted:
     """Lay an adapter on its base by PEFT.
 
     Raises BaseMismatch for another base; InvalidFolder where PEFT cannot load it, or would leave a tensor out.
@@ -67,7 +67,7 @@ def load_adapted(files: VerifiedFiles, base: Base, task: Task) -> Adapted:
              if raw.get("bias") != "all" or not any(copy in name for copy in _COPIES)}
     head = {name: value for name, value in state.items() if _is_saved(name, saved)}
     rest = {name: value for name, value in state.items() if name not in head}
-    model = base.load_with_head(task.auto_class, n_labels=max(1, len(files.manifest.labels)))
+    model = reader.load(base, files.manifest.labels)
     _put_head(model, head, files)
     untouched = {name: value.detach().clone() for name, value in model.state_dict().items()}
     adapted = _wrapped(model, raw, rest, files, head)

@@ -36,11 +36,11 @@ from adapterhub.adapter.peft_config import CONFIG_FILE, PREFIX, WEIGHTS_FILE
 from adapterhub.bases.load import Base
 from adapterhub.bases.processor import peak_memory_bytes
 from adapterhub.combining.low_rank import Products
+from adapterhub.combining.readers import Reader, reader_of
 from adapterhub.errors import InvalidConfig
 from adapterhub.files import canonical_json, folder_written_whole, read_json, sha256_of_file
-from adapterhub.tasks.probe import draw_rows, probe_outputs
-from adapterhub.tasks.table import find_task
-from adapterhub.tasks.task import Evaluation, Task
+from adapterhub.tasks.probe import draw_rows
+from adapterhub.tasks.task import Evaluation
 from adapterhub.tasks.usage import usage_of
 
 Measure = Callable[[AdapterFolder], Evaluation]
@@ -83,19 +83,19 @@ def write_made(output: Path, made: Made, base: Base, measure: Measure | None = N
 
     Raises InvalidConfig where it would be no small file any more; DataError where `output` is taken; StorageError.
     """
-    task = find_task(made.like.task)
+    reader = reader_of(made.like.task)
     _require_small(made, base)
     with folder_written_whole(output) as folder:
-        n_parameters = _write_peft_files(folder, made, base, task)
-        manifest = _manifest(made, base, n_parameters, _probe(folder, base, task, made.like.labels))
-        _describe(folder, manifest, made, base, task)
+        n_parameters = _write_peft_files(folder, made, base, reader)
+        manifest = _manifest(made, base, n_parameters, _probe(folder, base, reader, made.like.labels))
+        _describe(folder, manifest, made, base, reader)
         content = read_folder(folder)
         check_folder(content, base.shapes)
         if measure is not None:
             evaluation = measure(content)
             metrics = [Metric(name=name, split="test", value=value, n_rows=evaluation.n_rows)
                        for name, value in evaluation.metrics.items()]
-            _describe(folder, replace(manifest, metrics=metrics), made, base, task)
+            _describe(folder, replace(manifest, metrics=metrics), made, base, reader)
     return read_folder(output)
 
 
@@ -119,14 +119,14 @@ def _require_small(made: Made, base: Base) -> None:
                             hint="Give a lower --rank; a merge has one with --method svd.")
 
 
-def _write_peft_files(folder: Path, made: Made, base: Base, task: Task) -> int:
+def _write_peft_files(folder: Path, made: Made, base: Base, reader: Reader) -> int:
     """Write the configuration and the tensors as PEFT would; return how many elements the tensors have."""
-    prefix = f"{base.shapes.prefix}." if _has_prefix(task, made.like.labels, base) else ""
+    prefix = f"{base.shapes.prefix}." if _has_prefix(reader, base) else ""
     ranks = {f"{prefix}{layer}": product.rank for layer, product in made.products.items()}
     rank = max(ranks.values())
     other = {layer: own for layer, own in ranks.items() if own != rank}
     targets = _targets(made.products, base, prefix)
-    config = LoraConfig(task_type=task.peft_task_type, r=rank, lora_alpha=rank, target_modules=targets,
+    config = LoraConfig(task_type=reader.task.peft_task_type, r=rank, lora_alpha=rank, target_modules=targets,
                         rank_pattern=other, alpha_pattern=dict(other), fan_in_fan_out=is_transposed(base),
                         inference_mode=True)
     config.save_pretrained(str(folder))
@@ -143,10 +143,10 @@ def _write_peft_files(folder: Path, made: Made, base: Base, task: Task) -> int:
     return sum(value.numel() for value in state.values())
 
 
-def _has_prefix(task: Task, labels: list[str], base: Base) -> bool:
+def _has_prefix(reader: Reader, base: Base) -> bool:
     """Say whether the task's model holds the base under its prefix, rather than being the base itself."""
     with torch.device("meta"):
-        model: nn.Module = task.auto_class.from_config(base.config)
+        model: nn.Module = reader.task.auto_class.from_config(base.config)
     return hasattr(model, base.shapes.prefix)
 
 
@@ -165,15 +165,14 @@ def _after_number(layer: str) -> str:
     return ".".join(parts[numbers[-1] + 1:]) if numbers else layer
 
 
-def _probe(folder: Path, base: Base, task: Task, labels: list[str]) -> list[ProbeRow]:
-    """Return what stock PEFT computes with the written files."""
+def _probe(folder: Path, base: Base, reader: Reader, labels: list[str]) -> list[ProbeRow]:
+    """Return what stock PEFT computes with the written files; it is loaded in any case, to see that it can be."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PEFT warns of what it leaves to us, such as a missing card
-        model = PeftModel.from_pretrained(base.load_with_head(task.auto_class, n_labels=max(1, len(labels))),
-                                          str(folder))
-    rows = draw_rows(base.tokenizer)
+        model = PeftModel.from_pretrained(reader.load(base, labels), str(folder))
+    rows = draw_rows(base.tokenizer) if reader.keeps_outputs else []
     return [ProbeRow(input_ids=row, outputs=[round(value, 7) for value in output.tolist()])
-            for row, output in zip(rows, probe_outputs(model, task, rows), strict=True)]
+            for row, output in zip(rows, reader.outputs(model, rows), strict=True)]
 
 
 def _manifest(made: Made, base: Base, n_parameters: int, probe: list[ProbeRow]) -> Manifest:
@@ -190,22 +189,22 @@ def _manifest(made: Made, base: Base, n_parameters: int, probe: list[ProbeRow]) 
         probe=probe, files={})
 
 
-def _describe(folder: Path, manifest: Manifest, made: Made, base: Base, task: Task) -> None:
+def _describe(folder: Path, manifest: Manifest, made: Made, base: Base, reader: Reader) -> None:
     """Write card and manifest, the manifest last, with the digests of what lies there."""
-    (folder / CARD_FILE).write_text(_card(manifest, made, base, task), encoding="utf-8")
+    (folder / CARD_FILE).write_text(_card(manifest, made, base, reader), encoding="utf-8")
     files = {name: FileFacts(sha256=sha256_of_file(folder / name), size_bytes=(folder / name).stat().st_size)
              for name in CONTENT_FILES}
     (folder / MANIFEST_FILE).write_bytes(replace(manifest, files=files).to_bytes())
 
 
-def _card(manifest: Manifest, made: Made, base: Base, task: Task) -> str:
+def _card(manifest: Manifest, made: Made, base: Base, reader: Reader) -> str:
     errors = sorted(made.combination.layer_errors.items(), key=lambda item: (-item[1], item[0]))
     table = CardTable(title="Error of each layer", header=("layer", "relative Frobenius error"),
                       lines=[(layer, f"{error:.2e}") for layer, error in errors])
     return render_card(CardFacts(
         task=manifest.task, labels=manifest.labels, method=manifest.method, base=manifest.base, hub_base=base.hub_id,
         data=manifest.data, metrics=manifest.metrics, training=manifest.training, tables=[table],
-        usage=usage_of(task, base.hub_id, len(manifest.labels)), origin=_origin(manifest, made.combination)))
+        usage=usage_of(reader.task, base.hub_id, len(manifest.labels)), origin=_origin(manifest, made.combination)))
 
 
 def _origin(manifest: Manifest, how: CombinationFacts) -> str:

@@ -1,9 +1,16 @@
 """The lines of Python on a card with which stock transformers and PEFT use the folder, one example per task."""
 
+from adapterhub.tasks.generation import GenerationTask
 from adapterhub.tasks.task import Task
 
 _LABELS = 'labels = json.loads(Path(folder, "adapterhub.json").read_text())["labels"]'
+_WRITING = [
+    'encoded = tokenizer("a prompt", return_tensors="pt")',
+    "written = model.generate(**encoded, max_new_tokens=40)[0]",
+    "print(tokenizer.decode(written, skip_special_tokens=True))"]
 _EXAMPLES = {
+    "text-generation": _WRITING,
+    "text2text-generation": _WRITING,
     "text-classification": [
         _LABELS,
         'encoded = tokenizer("a text", return_tensors="pt")',
@@ -30,7 +37,7 @@ _EXAMPLES = {
 }
 
 
-def usage_of(task: Task, base_id: str, n_labels: int) -> str:
+def usage_of(task: Task | GenerationTask, base_id: str, n_labels: int) -> str:
     """Return the lines; `folder` in them is where the adapter lies. A task without an example ends at the model."""
     auto_class = task.auto_class.__name__
     example = _EXAMPLES.get(task.name, [])

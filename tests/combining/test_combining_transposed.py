@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from peft import LoraConfig
 from peft_folders import write_peft_folder
 from tiny import tiny_tokenizer
@@ -25,8 +26,11 @@ PLAIN = LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["attn.c_attn"], mod
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("transposed")
     tokenizer = tiny_tokenizer()
-    GPT2Model(GPT2Config(vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=4, n_positions=64, pad_token_id=0,
-                         bos_token_id=2, eos_token_id=3)).save_pretrained(place / "gpt2")
+    config = GPT2Config(vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=4, n_positions=64, pad_token_id=0,
+                        bos_token_id=2, eos_token_id=3)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        GPT2Model(config).save_pretrained(place / "gpt2")
     tokenizer.save_pretrained(place / "gpt2")
     return place
 
@@ -53,12 +57,12 @@ def test_exact_merges_are_exact(method: str, rank: int | None, parents: list[Par
 
 
 def test_conversion_at_full_rank_answers_as_the_original(parents: list[Parent], base: Base, tmp_path: Path) -> None:
-    for number, rank in ((0, 2), (2, 16)):
+    for number, rank in ((0, 2), (2, 32)):  # DoRA's change has a higher rank than its product
         how = convert(parents[number], rank, base, tmp_path / str(number)).manifest.combination
         assert how is not None
         assert how.output_difference is not None
-        assert (how.relative_error < 1e-6) == (number == 0)  # DoRA's change has a higher rank than its product
-        assert how.output_difference < (1e-4 if number == 0 else 0.2)
+        assert how.relative_error < 1e-5
+        assert how.output_difference < 1e-4
 
 
 def test_export_answers_as_the_adapter(parents: list[Parent], base: Base, tmp_path: Path) -> None:
