@@ -6,10 +6,12 @@ One thread computes, and its processor's seconds are counted: what other program
 
 What bounds adapters on all seven linear layers, and why. A step computes one token per row: it reads each adapter's A
 and B once and multiplies each number once, so their bytes decide. 16 of rank 8 in float32 have 3.0 MB, beside the 1.0
-MB of stories260K's own weights; 6.0 MB beside 3.7 MB of babyllama-tok105's. Where other programs fill the shared cache
-they come from memory: summing all A and B, with no product made, took 0.4 of 2.5 ms and 0.6 of 3.7 ms a step, which
-alone leaves 0.85 of the bare base's speed; the 70 calls, two for each layer, of some five microseconds cost as much
-again. Bases whose layers are wider than the rows' ranks together read more for themselves than for adapters.
+MB of stories260K's own weights; 6.0 MB beside 3.7 MB of babyllama-tok105's. On a busy machine summing all A and B, with
+no product made, took 0.4 of 2.5 ms and 0.6 of 3.7 ms a step, which alone leaves 0.85 of the bare base's speed; the 70
+calls, two for each layer, of some five microseconds cost as much again. Tried, and left out: A and B copied side by
+side in the order of the layers, and one A for the layers of one input (q, k and v; gate and up), gave 0.00 to 0.06
+more, huge pages 0.01 more; one dense product with all rows' A, of which each row takes its own part, was slower. Bases
+whose layers are wider than the rows' ranks together read more for themselves than for adapters.
 """
 
 import time
