@@ -190,14 +190,16 @@ class Runtime:
     def _step(self) -> None:
         """Plan, load, compute and settle one batch of waiting rows."""
         batch = self._plan()
-        adapters = self._load(batch)
-        ready = [row for row in batch if not row.is_done and row.digest in adapters]
-        encode_rows(ready, adapters, self.base, self._fail)
-        self._compute([row for row in ready if not row.is_done], adapters)
-        with self._queue_lock:
-            for row in batch:
-                row.is_taken = False  # one without room waits for the next pass
-            self._waiting = [row for row in self._waiting if not row.is_done]
+        try:
+            adapters = self._load(batch)
+            ready = [row for row in batch if not row.is_done and row.digest in adapters]
+            encode_rows(ready, adapters, self.base, self._fail)
+            self._compute([row for row in ready if not row.is_done], adapters)
+        finally:
+            with self._queue_lock:
+                for row in batch:
+                    row.is_taken = False  # one without room, or of a pass that broke, waits or can be cancelled
+                self._waiting = [row for row in self._waiting if not row.is_done]
 
     def _plan(self) -> list[WaitingRow]:
         """Choose the rows of the next pass; from here on they cannot be cancelled."""

@@ -108,11 +108,15 @@ def adapter_routes(house: House) -> APIRouter:
     @router.get("/v1/statistics", summary="What was done so far, and how it stands")
     async def statistics(caller: Annotated[Caller, caller_with("manage")]) -> StatisticsBody:
         """References and problems are those of the token's namespaces."""
-        done = await asyncio.to_thread(house.runtime.statistics)
+        if house.rows is not None:
+            done = asdict(await asyncio.to_thread(house.rows.runtime.statistics))
+            queue = asdict(house.rows.batcher.state())
+        else:
+            done, queue = asdict(await asyncio.to_thread(house.require_writing().generator.statistics)), {}
         sees = _sees(caller.holder)
         pins = await asyncio.to_thread(house.residents.pins)
         return StatisticsBody(
-            base=house.base_id, runtime=asdict(done), queue=asdict(house.batcher.state()),
+            base=house.base_id, runtime=done, queue=queue,
             pinned={reference: version.reference for reference, version in pins.items() if sees(reference)},
             problems=[asdict(problem) for problem in house.follower.problems() if sees(problem.reference)],
             n_in_flight=house.door.n_in_flight)

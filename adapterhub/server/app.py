@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from adapterhub.errors import AdapterHubError
 from adapterhub.server.adapter_routes import adapter_routes
+from adapterhub.server.completion_routes import completion_routes
 from adapterhub.server.door import Door
 from adapterhub.server.errors import BadRequest, NoSuchRoute, error_response
 from adapterhub.server.health_routes import health_routes
@@ -48,9 +49,10 @@ def create_app(house: House) -> FastAPI:
     app.add_middleware(Door, state=house.door)
     app.state.house = house
     app.include_router(health_routes(house.metrics, house.why_not_ready))
-    app.include_router(predict_routes(house.rows))
-    app.include_router(huggingface_routes(house.rows))
+    app.include_router(predict_routes(house))
+    app.include_router(huggingface_routes(house))
     app.include_router(openai_routes(house))
+    app.include_router(completion_routes(house))
     app.include_router(adapter_routes(house))
     return app
 

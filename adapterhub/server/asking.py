@@ -32,14 +32,18 @@ def caller_with(scope: str) -> Any:
     return Depends(caller_of)
 
 
-async def answered(request: Request, caller: Caller, work: Coroutine[Any, Any, Result]) -> Result:
+async def answered(request: Request, caller: Caller, work: Coroutine[Any, Any, Result], *,
+                   limit_s: float | None = None) -> Result:
     """Wait for a request's work; a client that hangs up, or has waited twice its deadline, ends it at once.
+
+    `limit_s` is another limit than that.
 
     Raises ClientGone, DeadlinePassed; what the work raises.
     """
     task = asyncio.ensure_future(work)
+    ends_at = caller.started_at + (limit_s or 2 * (caller.deadline - caller.started_at))
     try:
-        async with asyncio.timeout(max(0.0, 2 * caller.deadline - caller.started_at - time.monotonic())):
+        async with asyncio.timeout(max(0.0, ends_at - time.monotonic())):
             if not await until_hang_up(request.receive, task):
                 raise ClientGone("The client hung up.")
         return task.result()

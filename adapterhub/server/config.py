@@ -27,6 +27,8 @@ class Limits:
     """Rows of one holder that write at once."""
     deadline_s: float = 30.0
     """A request waits this long unless it says otherwise; what it says is cut to ten times this."""
+    writes_s: float = 300.0
+    """A row that writes ends after so long, with what it has, unless the request says otherwise."""
     body_s: float = 10.0
     """Seconds in which a request's body must have come."""
 
@@ -34,7 +36,7 @@ class Limits:
         for name in ("body_bytes", "rows", "new_tokens", "queued_rows", "streams"):
             if getattr(self, name) < 1:
                 raise InvalidConfig(f"{name} is {getattr(self, name)}, expected at least 1.", hint=f"Raise {name}.")
-        for name in ("deadline_s", "body_s"):
+        for name in ("deadline_s", "writes_s", "body_s"):
             if not getattr(self, name) > 0:
                 raise InvalidConfig(f"{name} is {getattr(self, name)}, expected above 0.", hint=f"Raise {name}.")
         if not self.rows_per_s >= 0:

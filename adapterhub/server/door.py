@@ -99,13 +99,15 @@ class Door:
         if length.isdigit() and int(length) > limit:
             raise BodyTooLarge(f"The body has {int(length):,} bytes, {limit:,} are allowed.",
                                hint="Ask in several requests.")
+        limits = self._state.config.limits
+        asked_s = self._asked_s(visit.headers.get(b"x-deadline-ms"))
         return Caller(holder=holder, request_id=visit.request_id, started_at=visit.started_at,
-                      deadline=visit.started_at + self._deadline_s(visit.headers.get(b"x-deadline-ms")))
+                      deadline=visit.started_at + (asked_s or limits.deadline_s), writes_s=asked_s or limits.writes_s)
 
-    def _deadline_s(self, given: bytes | None) -> float:
+    def _asked_s(self, given: bytes | None) -> float | None:
         usual = self._state.config.limits.deadline_s
         if given is None:
-            return usual
+            return None
         if not given.isdigit() or not 0 < int(given) < 10**9:
             raise BadRequest(f"X-Deadline-Ms is {given[:40].decode('latin-1')!r}, expected whole milliseconds above 0.",
                              field="X-Deadline-Ms", hint="Leave it out for the usual deadline.")

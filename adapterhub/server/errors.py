@@ -86,7 +86,8 @@ _STATUS: tuple[tuple[type[AdapterHubError], int], ...] = (
     (BadRequest, 400), (InvalidReference, 400), (UnknownName, 400), (InvalidConfig, 400), (Unauthorized, 401),
     (Forbidden, 403), (AdapterNotFound, 404), (BodyTooSlow, 408), (Conflict, 409), (BaseMismatch, 409),
     (InvalidFolder, 409), (RankTooLarge, 409), (VersionYanked, 409), (BodyTooLarge, 413), (TooBusy, 429),
-    (DeadlinePassed, 429), (NoRoom, 503), (Unavailable, 503), (StorageError, 503), (Cancelled, 503), (PredictionError, 422), (DataError, 422),
+    (DeadlinePassed, 429), (NoRoom, 503), (Unavailable, 503), (StorageError, 503), (Cancelled, 503),
+    (PredictionError, 422), (DataError, 422),
     (InternalFault, 500), (ClientGone, 499),
 )
 """Looked through in order: a class comes before the one it is made of."""

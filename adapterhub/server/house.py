@@ -1,106 +1,142 @@
-"""What one server process holds: base, follower, batcher, figures, tokens. Built once, before the port opens."""
+"""What one server process holds: base, follower, what computes, figures, tokens. Built once, before the port opens."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from adapterhub.bases.load import Base
+from adapterhub.bases.load import Base, load_base
 from adapterhub.registry import ReadableRegistry
 from adapterhub.runtime.config import RuntimeConfig
 from adapterhub.runtime.engine import Runtime
+from adapterhub.runtime.generation.engine import Generator
+from adapterhub.runtime.generation.settings import GeneratorConfig
+from adapterhub.server.answered import AnswerListener
 from adapterhub.server.batcher import Batcher
 from adapterhub.server.catalogue import Catalogue
 from adapterhub.server.config import ServerConfig
 from adapterhub.server.door import DoorState
+from adapterhub.server.errors import BadRequest
+from adapterhub.server.figures import figures
 from adapterhub.server.follow import Follower, FollowProblem, PinnedVersions
 from adapterhub.server.limits import HolderLimits
 from adapterhub.server.logs import log
 from adapterhub.server.lookup import Lookup
-from adapterhub.server.metrics import Gauged, Metrics
+from adapterhub.server.metrics import Metrics
 from adapterhub.server.residents import Residents
 from adapterhub.server.service import RowService
 from adapterhub.server.token_counter import TokenCounter
 from adapterhub.server.tokens import Tokens
+from adapterhub.server.writer import Writer
+from adapterhub.server.writing import WritingService
 from adapterhub.settings import Settings
+
+_WRITERS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+"""How transformers' names of architectures that write text end."""
 
 
 @dataclass(slots=True, kw_only=True)
 class House:
-    """Everything that the routes work on."""
+    """Everything that the routes work on: rows for a base that reads, writing for one that writes."""
 
     config: ServerConfig
-    runtime: Runtime
+    base: Base
+    rows: RowService | None
+    writing: WritingService | None
     follower: Follower
     lookup: Lookup
-    batcher: Batcher
-    metrics: Metrics
-    door: DoorState
-    rows: RowService
     residents: Residents
     catalogue: Catalogue
+    metrics: Metrics
+    door: DoorState
     token_counter: TokenCounter
-    base_id: str
+    listeners: list[AnswerListener] = field(default_factory=list)
+    """Told of every answer; feedback registers here."""
+
+    @property
+    def base_id(self) -> str:
+        """What callers know the base by."""
+        return self.base.source.id
+
+    def require_rows(self) -> RowService:
+        """Return what answers rows. Raises BadRequest where this base writes."""
+        if self.rows is None:
+            raise BadRequest(f"This server's base {self.base_id} writes text, it answers no rows.",
+                             hint="Use POST /v1/completions or /v1/chat/completions.")
+        return self.rows
+
+    def require_writing(self) -> WritingService:
+        """Return what writes. Raises BadRequest where this base reads."""
+        if self.writing is None:
+            raise BadRequest(f"This server's base {self.base_id} writes no text.", field="model",
+                             hint="Start one with a language model: adapterhub serve --base DIR.")
+        return self.writing
+
+    def reference_of(self, model: str) -> str | None:
+        """Return the reference that a client's `model` means; None: the bare base, by its own id."""
+        return None if model == self.base_id else model
 
     def start(self) -> None:
         """Begin to compute."""
-        self.batcher.start()
+        for worker in self._workers():
+            worker.start()
 
     def close(self) -> None:
         """End every thread."""
-        self.batcher.close()
+        for worker in self._workers():
+            worker.close()
         self.lookup.close()
-        self.runtime.close()
+        for engine in (self.rows and self.rows.runtime, self.writing and self.writing.generator):
+            if engine:
+                engine.close()
 
     def why_not_ready(self) -> str | None:
         """Say why it should get no requests; None where it should."""
         if self.door.is_draining:
             return "it is ending"
-        return None if self.batcher.is_alive else "the worker has stopped"
+        return None if all(worker.is_alive for worker in self._workers()) else "the worker has stopped"
+
+    def _workers(self) -> list[Batcher | Writer]:
+        return [*([self.rows.batcher] if self.rows else []), *([self.writing.writer] if self.writing else [])]
 
 
 def build_house(base: str | Base, registry: ReadableRegistry, tokens: Tokens, *, config: ServerConfig,
                 runtime_config: RuntimeConfig | None = None, settings: Settings | None = None) -> House:
     """Load the base and put everything together. Raises BaseNotFound, InvalidConfig."""
+    settings = settings or Settings.from_environment()
+    loaded = load_base(base, cache=settings.cache) if isinstance(base, str) else base
     pinned = PinnedVersions(registry)
-    runtime = Runtime(base, pinned, config=runtime_config, settings=settings)
-    residents = Residents(runtime, pinned)
+    runtime = generator = None
+    if writes_text(loaded):
+        generator_config = GeneratorConfig() if runtime_config is None else GeneratorConfig(runtime=runtime_config)
+        generator = Generator(loaded, pinned, config=generator_config, settings=settings)
+    else:
+        runtime = Runtime(loaded, pinned, config=runtime_config, settings=settings)
+    residents = Residents(runtime, generator, pinned)
     follower = Follower(registry, follow_s=config.follow_s, tell=_log_problem, switched=residents.follow,
-                        load=lambda version: runtime.load(pinned.keep(version)),
-                        fetch=lambda version: runtime.fetch(pinned.keep(version)))
-    batcher = Batcher(runtime, config, report=lambda error: log("a batch failed", level=logging.ERROR, error=error))
-    metrics = Metrics(lambda: _figures(runtime, batcher, follower))
-    lookup = Lookup(follower, config.follow_s)
+                        load=residents.load, fetch=residents.fetch)
+    lookup, limits = Lookup(follower, config.follow_s), HolderLimits(config.limits)
+    listeners: list[AnswerListener] = []
+    rows = writing = None
+    metrics = Metrics(lambda: figures(rows, writing, follower))
+    if runtime is not None:
+        batcher = Batcher(runtime, config, report=lambda error: log("a batch failed", level=logging.ERROR, error=error))
+        rows = RowService(config=config, runtime=runtime, registry=pinned, lookup=lookup, batcher=batcher,
+                          limits=limits, metrics=metrics, listeners=listeners)
+    if generator is not None:
+        writer = Writer(generator, report=lambda error: log("a step failed", level=logging.ERROR, error=error))
+        writing = WritingService(config=config, generator=generator, registry=pinned, lookup=lookup, writer=writer,
+                                 limits=limits, metrics=metrics, listeners=listeners)
     door = DoorState(config=config, tokens=tokens, metrics=metrics, needs_tokens=tokens.has_any())
-    rows = RowService(config=config, runtime=runtime, registry=pinned, lookup=lookup, batcher=batcher,
-                      limits=HolderLimits(config.limits), metrics=metrics)
-    return House(config=config, runtime=runtime, follower=follower, lookup=lookup, batcher=batcher, metrics=metrics,
-                 door=door, rows=rows, residents=residents, catalogue=Catalogue(registry),
-                 token_counter=TokenCounter(runtime.base.tokenizer), base_id=runtime.base.source.id)
+    return House(config=config, base=loaded, rows=rows, writing=writing, follower=follower, lookup=lookup,
+                 residents=residents, catalogue=Catalogue(registry), metrics=metrics, door=door, listeners=listeners,
+                 token_counter=TokenCounter(loaded.tokenizer))
+
+
+def writes_text(base: Base) -> bool:
+    """Say whether a base is a language model that writes, by the architecture that its config names."""
+    names = base.config.architectures or ()
+    return bool(base.config.is_encoder_decoder) or any(name.endswith(_WRITERS) for name in names)
 
 
 def _log_problem(problem: FollowProblem) -> None:
     log("a version cannot serve; the one before it goes on", level=logging.WARNING, reference=problem.reference,
         wanted=problem.wanted, serving=problem.serving, fault=problem.kind)
-
-
-def _figures(runtime: Runtime, batcher: Batcher, follower: Follower) -> list[Gauged]:
-    """Return what the runtime, the queue and the follower count."""
-    now, queue = runtime.statistics(), batcher.state()
-    return [
-        Gauged("passes_total", "Passes through the base.", now.n_passes, is_count=True),
-        Gauged("compute_seconds_total", "Seconds of passes.", now.compute_seconds, is_count=True),
-        Gauged("adapter_loads_total", "Adapters copied into slots.", now.n_loads, is_count=True),
-        Gauged("adapter_load_seconds_total", "Seconds of that.", now.load_seconds, is_count=True),
-        Gauged("adapter_evictions_total", "Adapters that left for others.", now.n_evictions, is_count=True),
-        Gauged("adapter_registry_reads_total", "Adapters read from the registry.", now.n_registry_reads, is_count=True),
-        Gauged("adapter_fetch_failures_total", "Adapters that could not be read.", now.n_fetch_failures, is_count=True),
-        Gauged("adapters_resident", "Adapters in slots.", now.n_resident),
-        Gauged("slots_bytes", "Memory of adapters in slots.", now.slots_bytes),
-        Gauged("host_bytes", "Memory of files that wait for a slot.", now.host_bytes),
-        Gauged("queue_rows", "Rows that wait for a pass.", queue.n_rows),
-        Gauged("queue_tokens", "About so many tokens of them.", queue.n_tokens),
-        Gauged("tokens_per_second", "About so many were computed lately.", queue.tokens_per_s),
-        Gauged("batches_total", "Batches computed.", queue.n_batches, is_count=True),
-        Gauged("alias_switches_total", "References that went over to another version.", follower.n_switches,
-               is_count=True),
-        Gauged("follow_problems", "References whose newest version cannot serve.", len(follower.problems())),
-    ]

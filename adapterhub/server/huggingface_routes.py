@@ -8,15 +8,18 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapterhub.server.asking import answered, caller_with, note, version_headers
+from adapterhub.server.house import House
 from adapterhub.server.huggingface_forms import in_order_asked, rows_of, told
 from adapterhub.server.replies import HubError, json_reply, refusals
-from adapterhub.server.service import Caller, RowService
+from adapterhub.server.service import Caller
+from adapterhub.server.text_generation_form import read_parameters, write
 
 EXAMPLES: dict[str, Any] = {
     "text_classification": {"summary": "text-classification, token-classification, feature-extraction",
                             "value": {"inputs": "where is my card?", "parameters": {"top_k": 2}}},
     "sentence_similarity": {"value": {"inputs": {"source_sentence": "where is my card?",
                                                  "sentences": ["it is on its way", "the soup is hot"]}}},
+    "text_generation": {"value": {"inputs": "Once upon a time", "parameters": {"max_new_tokens": 20}}},
     "question_answering": {"value": {"inputs": {"question": "Who?", "context": "Anna is in Rome."}}},
 }
 
@@ -35,7 +38,7 @@ class HubRequest(BaseModel):
         return {**(self.model_extra or {}), **(self.parameters or {})}
 
 
-def huggingface_routes(service: RowService) -> APIRouter:
+def huggingface_routes(house: House) -> APIRouter:
     """Return the route."""
     router = APIRouter(tags=["hugging face"])
 
@@ -49,11 +52,14 @@ def huggingface_routes(service: RowService) -> APIRouter:
 
         Of several inputs all are answered, or the first that cannot be says why.
         """
+        parameters, named = asked.all_parameters(), house.reference_of(reference)
+        if house.writing is not None:
+            return await write(request, house.writing, named, asked.inputs, read_parameters(parameters), caller)
         rows, is_list = rows_of(asked.inputs)
-        parameters = asked.all_parameters()
+        service = house.require_rows()
         note(request, n_rows=len(rows))
         outcomes = await answered(request, caller, service.answer(
-            [(reference, row) for row in rows], caller,
+            [(named, row) for row in rows], caller,
             truncate=bool(parameters.get("truncate") or parameters.get("truncation"))))
         answers = [replace(outcome.required(), result=dict(in_order_asked(row, outcome.required().result)))
                    for row, outcome in zip(rows, outcomes, strict=True)]

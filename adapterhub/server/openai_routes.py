@@ -108,10 +108,10 @@ def openai_routes(house: House) -> APIRouter:
     async def embed(request: Request, asked: EmbeddingRequest,
                     caller: Annotated[Caller, caller_with("predict")]) -> Response:
         """`model` is an adapter for sentence-similarity, or the base's own id for what the bare base gives."""
-        texts, reference = asked.texts(), None if asked.model == house.base_id else asked.model
+        service, texts, reference = house.require_rows(), asked.texts(), house.reference_of(asked.model)
         note(request, n_rows=len(texts))
-        outcomes = await answered(request, caller, house.rows.answer([(reference, {"text": text}) for text in texts],
-                                                                     caller))
+        rows = [(reference, {"text": text}) for text in texts]
+        outcomes = await answered(request, caller, service.answer(rows, caller))
         vectors = [_vector(outcome, asked.model) for outcome in outcomes]
         if asked.dimensions not in (None, len(vectors[0])):
             raise BadRequest(f"dimensions is {asked.dimensions}, this base gives {len(vectors[0])}.",

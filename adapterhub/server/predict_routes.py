@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from adapterhub.server.asking import answered, caller_with, note, version_headers
 from adapterhub.server.errors import RETRYABLE, Fault
+from adapterhub.server.house import House
 from adapterhub.server.replies import json_reply, refusals
-from adapterhub.server.service import Caller, RowOutcome, RowService
+from adapterhub.server.service import Caller, RowOutcome
 
 Name = Annotated[str, Field(min_length=1, max_length=300)]
 _INPUTS = ("text", "text_pair", "tokens", "query", "answer", "candidates", "question", "context")
@@ -89,7 +90,7 @@ class PredictAnswer(BaseModel):
     n_failed: int
 
 
-def predict_routes(service: RowService) -> APIRouter:
+def predict_routes(house: House) -> APIRouter:
     """Return the route."""
     router = APIRouter(tags=["predict"])
 
@@ -101,6 +102,7 @@ def predict_routes(service: RowService) -> APIRouter:
 
         Only where every row had to be refused because of load is the status theirs, 429 or 503.
         """
+        service = house.require_rows()
         places = [(i, name, row.fields()) for i, row in enumerate(asked.rows) for name in row.named()]
         note(request, n_rows=len(places))
         outcomes = await answered(request, caller, service.answer([(name, row) for _, name, row in places], caller,

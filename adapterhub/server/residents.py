@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from adapterhub.registry import Version
 from adapterhub.runtime.engine import Runtime
-from adapterhub.server.errors import Conflict
+from adapterhub.runtime.generation.engine import Generator
+from adapterhub.server.errors import BadRequest, Conflict
 from adapterhub.server.follow import PinnedVersions
 
 
@@ -13,7 +14,8 @@ from adapterhub.server.follow import PinnedVersions
 class Residents:
     """What is in slots by somebody's wish. Thread-safe; each call may wait for a pass."""
 
-    runtime: Runtime
+    runtime: Runtime | None
+    generator: Generator | None
     registry: PinnedVersions
     _pins: dict[str, Version] = field(default_factory=dict)
     """Reference -> the version that is pinned for it."""
@@ -22,7 +24,17 @@ class Residents:
 
     def load(self, version: Version) -> None:
         """Have a version in its slot. Raises as `Runtime.load`."""
-        self.runtime.load(self.registry.keep(version))
+        pinned = self.registry.keep(version)
+        if self.generator is not None:
+            self.generator.load(pinned)
+        else:
+            self._slots.load(pinned)
+
+    def fetch(self, version: Version) -> None:
+        """Have a version's files at hand. Raises as `Runtime.fetch`; a generator fetches while a row waits."""
+        pinned = self.registry.keep(version)
+        if self.runtime is not None:
+            self.runtime.fetch(pinned)
 
     def pin(self, reference: str, version: Version) -> None:
         """Keep what a reference means resident. Raises as `Runtime.load`."""
@@ -30,9 +42,9 @@ class Residents:
             before = self._pins.get(reference)
             if before is not None and before.digest == version.digest:
                 return
-            self.runtime.pin(self.registry.keep(version))
+            self._slots.pin(self.registry.keep(version))
             if before is not None:
-                self.runtime.unpin(self.registry.keep(before))
+                self._slots.unpin(self.registry.keep(before))
             self._pins[reference] = version
 
     def unpin(self, reference: str) -> Version:
@@ -41,7 +53,7 @@ class Residents:
             version = self._pins.pop(reference, None)
             if version is None:
                 raise Conflict(f"{reference} is not pinned.", hint="Name it as it was pinned.")
-            self.runtime.unpin(self.registry.keep(version))
+            self._slots.unpin(self.registry.keep(version))
             return version
 
     def unload(self, version: Version) -> None:
@@ -49,7 +61,7 @@ class Residents:
         with self._lock:
             if any(pinned.digest == version.digest for pinned in self._pins.values()):
                 raise Conflict(f"{version.reference} is pinned.", hint="Unpin it first.")
-            self.runtime.unload(self.registry.keep(version))
+            self._slots.unload(self.registry.keep(version))
 
     def follow(self, reference: str, version: Version) -> None:
         """Move a pin to the version that serves for its reference from now on."""
@@ -64,4 +76,12 @@ class Residents:
 
     def digests(self) -> set[str]:
         """Return what is in slots."""
-        return set(self.runtime.resident_digests())
+        return set(self.runtime.resident_digests()) if self.runtime is not None else set()
+
+    @property
+    def _slots(self) -> Runtime:
+        """What can be pinned and unloaded by hand. Raises BadRequest for a base that writes."""
+        if self.runtime is None:
+            raise BadRequest("Adapters of a base that writes are not pinned or unloaded by hand.",
+                             hint="They come and go with their rows.")
+        return self.runtime

@@ -32,6 +32,8 @@ class Caller:
     """Seconds of a monotonic clock."""
     deadline: float
     """On the same clock."""
+    writes_s: float
+    """Seconds after which a row that writes ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,7 @@ def test_embeddings(client: openai.OpenAI, served: Running, encoding: str | None
     else:
         for one, vector in zip(answer.data, expected, strict=True):
             assert one.embedding == pytest.approx(vector, abs=1e-5)
-    n_tokens = sum(len(served.house.runtime.base.tokenizer(text).input_ids) for text in texts)
+    n_tokens = sum(len(served.house.base.tokenizer(text).input_ids) for text in texts)
     assert (answer.usage.prompt_tokens, answer.usage.total_tokens) == (n_tokens, n_tokens)
     assert answer.model_extra == {"version": "t/pairs@1", "digest": served.registry.resolve("t/pairs").digest}
 

@@ -24,7 +24,8 @@ MIXED = [{"adapter": "t/intents3", "text": TEXTS[0]}, {"adapter": "t/entities", 
 
 def test_mixture_of_tasks_is_answered_in_order_as_the_runtime_answers_each_row_alone(
         served: Running, tiny_base_folder: Path, tiny_settings: Settings) -> None:
-    alone = Runtime(str(tiny_base_folder), served.registry, settings=tiny_settings, config=served.house.runtime.config)
+    alone = Runtime(str(tiny_base_folder), served.registry, settings=tiny_settings,
+                    config=served.house.rows.runtime.config)
     answers = served.predict(*MIXED)
     assert [answer["row"] for answer in answers] == list(range(len(MIXED)))
     for asked, answer in zip(MIXED, answers, strict=True):
@@ -149,14 +150,14 @@ class Held:
 
     def __init__(self, server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
         self.has_begun, self.may_go_on, self.n_rows = threading.Event(), threading.Event(), 0
-        compute: Callable[..., Any] = server.house.runtime._shared.compute
+        compute: Callable[..., Any] = server.house.rows.runtime._shared.compute
 
         def held(rows: Any) -> Any:
             self.has_begun.set()
             assert self.may_go_on.wait(30)
             self.n_rows += len(rows)
             return compute(rows)
-        monkeypatch.setattr(server.house.runtime._shared, "compute", held)
+        monkeypatch.setattr(server.house.rows.runtime._shared, "compute", held)
 
 
 @pytest.fixture
@@ -181,7 +182,7 @@ def test_full_queue_is_429_with_retry_after_and_what_waited_is_answered(
     first, _ = in_background(lambda: small.predict(MIXED[0]))
     assert held.has_begun.wait(30)
     second, answered = in_background(lambda: small.predict(*MIXED[:4]))
-    wait_until(lambda: small.house.batcher.state().n_rows == 4)
+    wait_until(lambda: small.house.rows.batcher.state().n_rows == 4)
     reply = small.post("/v1/predict", {"rows": [MIXED[0]]})
     held.may_go_on.set()
     first.join()
@@ -205,7 +206,7 @@ def test_row_whose_deadline_passes_while_it_waits_is_429_and_not_computed(
     assert replies[0].status_code == 429
     assert replies[0].json()["error"]["kind"] == "DeadlinePassed"
     assert "retry-after" in replies[0].headers
-    wait_until(lambda: small.house.batcher.state().n_rows == 0)
+    wait_until(lambda: small.house.rows.batcher.state().n_rows == 0)
     assert held.n_rows == 1
 
 
@@ -216,8 +217,8 @@ def test_client_that_hangs_up_takes_its_rows_back(small: Running, monkeypatch: p
     body = b'{"rows": [{"adapter": "t/intents3", "text": "my card"}, {"adapter": "t/intents5", "text": "my card"}]}'
     with raw_connection(small) as connection:
         connection.sendall(head(len(body)) + body)
-        wait_until(lambda: small.house.batcher.state().n_rows == 2)
-    wait_until(lambda: small.house.batcher.state().n_rows == 0)
+        wait_until(lambda: small.house.rows.batcher.state().n_rows == 2)
+    wait_until(lambda: small.house.rows.batcher.state().n_rows == 0)
     held.may_go_on.set()
     first.join()
     wait_until(lambda: small.house.door.n_in_flight == 0)
@@ -245,7 +246,7 @@ def test_request_with_too_many_rows_is_413(small: Running) -> None:
 
 
 def test_row_that_breaks_a_pass_harms_no_other_callers_rows(small: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    compute: Callable[..., Any] = small.house.runtime._shared.compute
+    compute: Callable[..., Any] = small.house.rows.runtime._shared.compute
     held = Held(small, monkeypatch)
     first, _ = in_background(lambda: small.predict(MIXED[0]))
     assert held.has_begun.wait(30)
@@ -255,8 +256,8 @@ def test_row_that_breaks_a_pass_harms_no_other_callers_rows(small: Running, monk
         return compute(rows)
     threads = [in_background(lambda row=row: small.predict(row))  # type: ignore[misc]
                for row in ({"adapter": "t/intents3", "text": "poison"}, MIXED[0], MIXED[1])]
-    wait_until(lambda: small.house.batcher.state().n_rows == 3)
-    monkeypatch.setattr(small.house.runtime._shared, "compute", breaks)
+    wait_until(lambda: small.house.rows.batcher.state().n_rows == 3)
+    monkeypatch.setattr(small.house.rows.runtime._shared, "compute", breaks)
     held.may_go_on.set()
     for thread in (first, *(thread for thread, _ in threads)):
         thread.join()
@@ -268,7 +269,7 @@ def test_row_that_breaks_a_pass_harms_no_other_callers_rows(small: Running, monk
 def test_fault_of_our_own_is_500_without_its_words_and_the_next_request_is_answered(
         small: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(small.house.runtime._shared, "compute", lambda rows: 1 / 0)
+        patch.setattr(small.house.rows.runtime._shared, "compute", lambda rows: 1 / 0)
         answer, = small.predict(MIXED[0])
     assert answer["error"]["status"] == 500
     assert "division" not in str(answer)
