@@ -133,10 +133,16 @@ def export_model(adapter: str, output: Path, base: str | None, place: str | None
 
 
 def _files(adapter: str, registries: "Registries") -> "VerifiedFiles":
-    """Read an adapter of any method: a folder, or what a registry holds."""
+    """Read an adapter of any method: a folder, or what a registry holds; one in a bucket must be of a served method."""
     from adapterhub.adapter.folder import read_files
 
-    return read_files(Path(adapter)) if Path(adapter).is_dir() else registries.read(adapter)
+    if Path(adapter).is_dir():
+        return read_files(Path(adapter))
+    version = registries.resolve(adapter)
+    folder = registries.local_path(version)
+    if folder is not None and (files := read_files(folder)).digest == version.digest:
+        return files
+    return registries.read(version)
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def convert(parent: Parent, rank: int, base: Base, output: Path, measure: Measur
     wanted = {base.shapes.strip(name): change for name, change in changes.items()}
     _require_rank(rank, wanted)
     products = made_by_peft or {layer: _truncated(change, rank) for layer, change in wanted.items()}
-    dtype = smallest_dtype((parent,))
+    dtype = smallest_dtype((parent,), products, adapted.head)
     products = {layer: product.rounded(dtype) for layer, product in products.items()}
     errors, whole = _errors(products, wanted)
     combination = CombinationFacts(

@@ -6,7 +6,7 @@ It knows what was made, not how.
 import importlib.metadata
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -99,9 +99,13 @@ def write_made(output: Path, made: Made, base: Base, measure: Measure | None = N
     return read_folder(output)
 
 
-def smallest_dtype(parents: tuple[Parent, ...]) -> str:
-    """Return the type to store: float16 where every parent's tensors have it, else float32."""
-    return "float16" if {parent.files.manifest.method.dtype for parent in parents} == {"float16"} else "float32"
+def smallest_dtype(parents: Sequence[Parent], products: Products, head: Head) -> str:
+    """Return the type to store: float16 where every parent has it and no value is too large for it, else float32."""
+    if {parent.files.manifest.method.dtype for parent in parents} != {"float16"}:
+        return "float32"
+    largest = [float(np.abs(array).max()) for product in products.values() for array in (product.a, product.b)]
+    largest += [float(value.abs().max()) for value in head.values()]
+    return "float16" if max(largest) < torch.finfo(torch.float16).max else "float32"
 
 
 def is_transposed(base: Base) -> bool:

@@ -77,8 +77,9 @@ def merge(parents: Sequence[Parent], config: MergeConfig, base: Base, output: Pa
         head, like = own_head(tensors[config.head_from]), parents[config.head_from].files.manifest
     changes = [_changes(parent, one, base) for parent, one in zip(parents, tensors, strict=True)]
     _require_ranks(parents, changes, config)
-    dtype = smallest_dtype(tuple(parents))
-    products = {layer: change.rounded(dtype) for layer, change in _merged(changes, config, base).items()}
+    products = _merged(changes, config, base)
+    dtype = smallest_dtype(parents, products, head)
+    products = {layer: change.rounded(dtype) for layer, change in products.items()}
     errors, whole = _errors(products, changes, config.weights)
     combination = CombinationFacts(
         action="merge", method=config.method, weights=list(config.weights), relative_error=whole, layer_errors=errors,

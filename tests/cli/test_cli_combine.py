@@ -1,11 +1,19 @@
 """`diff`, `merge`, `convert`, `export` and `show --tree` at the command line."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 from adapter_folders import edit_manifest, write_adapter_folder
 from command_line import Cli, tree
+from peft import LoHaConfig
+from peft_folders import write_peft_folder
+
+from adapterhub.adapter.folder import FOLDER_FILES
+from adapterhub.files import sha256_of_file
+from adapterhub.registry.records import VersionRecord, to_bytes
+from adapterhub.settings import Settings
 
 
 def test_diff_prints_what_differs_with_the_largest_layers_first(published: Cli) -> None:
@@ -154,3 +162,27 @@ def test_tree_says_which_parents_are_not_in_the_registry(published: Cli, tmp_pat
     assert published("publish", folder, "support/child").exit_code == 0
     assert f"continued from: far/away@sha256:{'7' * 64}  not in this registry" in published(
         "show", "support/child", "--tree").out
+
+
+def test_version_of_a_method_that_is_not_served_is_converted_where_it_lies(trained: Cli, tiny_base_folder: Path,
+                                                                           tiny_settings: Settings, home: Path,
+                                                                           tmp_path: Path) -> None:
+    """No adapterhub publishes it, but another's hand may have laid it there."""
+    config = LoHaConfig(task_type="SEQ_CLS", r=2, target_modules=["attention.self.query"])
+    folder = write_peft_folder(tmp_path / "loha", tiny_base_folder, tiny_settings.cache, config)
+    version = home / "registry" / "a" / "intents" / "versions" / "1"
+    assert "method LOHA is not served" in trained("publish", folder, "a/loha").refusal()
+    for name in FOLDER_FILES:
+        (version / name).chmod(0o644)
+        shutil.copy(folder / name, version / name)
+    record = json.loads((version / "version.json").read_text())
+    digest = sha256_of_file(version / "adapterhub.json")
+    size = sum((version / name).stat().st_size for name in FOLDER_FILES)
+    (version / "version.json").chmod(0o644)
+    fields = {name: value for name, value in record.items() if name != "checksum"} | {"digest": digest,
+                                                                                      "size_bytes": size}
+    (version / "version.json").write_bytes(to_bytes(VersionRecord(**fields)))
+    done = trained("convert", "a/intents@1", "--rank", "8", "--output", tmp_path / "made", "--base", tiny_base_folder,
+                   "--json").json
+    assert done["method"] == "loha"
+    assert done["parents"] == [f"a/intents@sha256:{digest}"]

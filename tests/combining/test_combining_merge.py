@@ -246,3 +246,5 @@ def test_half_precision_parents_make_a_half_precision_adapter(tiny_adapters: dic
     assert made.manifest.combination
     assert 0 < made.manifest.combination.relative_error < 1e-3
     assert read_folder(made.path).manifest == made.manifest
+    large = merge([one, one], MergeConfig(weights=(1e6, 1e6)), tiny_base, tmp_path / "large")
+    assert large.manifest.method.dtype == "float32"  # float16 ends at 65,504
