@@ -21,7 +21,7 @@ from adapterhub.registry.resolve import paths
 from adapterhub.registry.search import Listing, read_listing
 from adapterhub.registry.stores import Store
 
-SCHEMA = 2
+SCHEMA = 3
 CARD_CHARACTERS = 4000
 """Of each card are indexed; what an adapter is for stands at its beginning."""
 _BATCH = 1000
@@ -35,6 +35,9 @@ CREATE TABLE IF NOT EXISTS adapter (
   published_at TEXT, promoted_at TEXT);
 CREATE INDEX IF NOT EXISTS adapter_task ON adapter (task, path);
 CREATE INDEX IF NOT EXISTS adapter_base ON adapter (base_fingerprint, path);
+CREATE INDEX IF NOT EXISTS adapter_newest ON adapter (published_at DESC, path);
+CREATE INDEX IF NOT EXISTS adapter_size ON adapter (size_bytes, path);
+CREATE INDEX IF NOT EXISTS adapter_rank ON adapter (rank, path);
 CREATE TABLE IF NOT EXISTS label (adapter INTEGER NOT NULL, name TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS label_name ON label (name, adapter);
 CREATE INDEX IF NOT EXISTS label_adapter ON label (adapter);

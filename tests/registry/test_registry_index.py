@@ -65,8 +65,11 @@ def index(registry: Registry, tmp_path: Path) -> SearchIndex:
     (Filters(sort="newest"), ["b/other", "a/news", "a/bank"]),
     (Filters(limit=1, offset=1), ["a/news"]),
 ])
-def test_filter_finds_exactly_what_fits(filters: Filters, found: list[str], index: SearchIndex) -> None:
+def test_filter_finds_exactly_what_fits(filters: Filters, found: list[str], index: SearchIndex,
+                                        monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(find(index, filters).paths) == found
+    monkeypatch.setattr("adapterhub.registry.find._MANY", -1)
+    assert list(find(index, filters).paths) == found, "the way for many hits finds the same"
 
 
 def test_page_knows_the_total(index: SearchIndex) -> None:
