@@ -44,6 +44,7 @@ def serve(host: str, port: int, tokens_place: Path | None, certificate: Path | N
 
     require_extra("server", ("fastapi", "uvicorn", "prometheus_client", "orjson"))
     from adapterhub.server.config import Limits, ServerConfig
+    from adapterhub.server.listening import bind, require_tokens
     from adapterhub.server.tokens import Tokens, default_place
 
     limits = Limits(body_bytes=body_bytes, rows=rows, new_tokens=new_tokens, queued_rows=queued_rows,
@@ -51,6 +52,9 @@ def serve(host: str, port: int, tokens_place: Path | None, certificate: Path | N
     config = ServerConfig(host=host, port=port, certificate=certificate, key=key, gather_s=gather_ms / 1000,
                           tokens_per_batch=tokens_per_batch, follow_s=follow_s, drain_s=drain_s, limits=limits)
     registries, settings = open_places(place)
-    from adapterhub.server.run import serve as run_server
+    tokens = Tokens(tokens_place or default_place())
+    require_tokens(config, tokens)
+    with bind(config) as listener:
+        from adapterhub.server.run import serve as run_server
 
-    run_server(base, registries, Tokens(tokens_place or default_place()), config=config, settings=settings)
+        run_server(base, registries, tokens, listener, config=config, settings=settings)

@@ -1,6 +1,5 @@
-"""A server process from its options to its end: bind, load, serve, drain."""
+"""A server process from its bound socket to its end: load, serve, drain."""
 
-import logging
 import signal
 import socket
 import time
@@ -9,7 +8,6 @@ from types import FrameType
 
 import uvicorn
 
-from adapterhub.errors import InvalidConfig
 from adapterhub.registry import ReadableRegistry
 from adapterhub.runtime.config import RuntimeConfig
 from adapterhub.server.app import create_app
@@ -31,6 +29,14 @@ class DrainingServer(uvicorn.Server):
         self._house = house
         self._ends_at = float("inf")
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and then say so."""
+        await super().startup(sockets)
+        config = self._house.config
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        log("serving", url=f"{'https' if config.certificate else 'http'}://{host}:{config.port}",
+            base=self._house.base_id, needs_tokens=self._house.door.needs_tokens)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain; a second signal ends at once."""
         if self._house.door.is_draining:
@@ -47,47 +53,14 @@ class DrainingServer(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def serve(base: str, registry: ReadableRegistry, tokens: Tokens, *, config: ServerConfig,
+def serve(base: str, registry: ReadableRegistry, tokens: Tokens, listener: socket.socket, *, config: ServerConfig,
           runtime_config: RuntimeConfig | None = None, settings: Settings | None = None) -> None:
-    """Serve until told to stop. Raises InvalidConfig where it may not listen there, BaseNotFound."""
-    require_tokens(config, tokens)
+    """Serve on a bound socket until told to stop. Raises BaseNotFound, InvalidConfig."""
     log_to_stderr()
-    listener = bind(config)
-    started = time.monotonic()
-    try:
-        house = build_house(base, registry, tokens, config=replace(config, port=listener.getsockname()[1]),
-                            runtime_config=runtime_config, settings=settings)
-    except BaseException:
-        listener.close()
-        raise
-    server = DrainingServer(uvicorn_config(house), house)
-    scheme = "https" if config.certificate else "http"
-    host = f"[{config.host}]" if ":" in config.host else config.host
-    log("serving", url=f"{scheme}://{host}:{listener.getsockname()[1]}", base=house.base_id,
-        registry=registry.where, needs_tokens=house.door.needs_tokens,
-        seconds_to_load=round(time.monotonic() - started, 2))
-    server.run(sockets=[listener])
-    log("ended", level=logging.INFO)
-
-
-def require_tokens(config: ServerConfig, tokens: Tokens) -> None:
-    """Raise InvalidConfig where the server would be open to the network without a token."""
-    if not config.is_loopback and not tokens.list():
-        raise InvalidConfig(f"Listening on {config.host} lets others in, and no token is kept.",
-                            hint="Make one with `adapterhub token create`, or listen on 127.0.0.1.")
-
-
-def bind(config: ServerConfig) -> socket.socket:
-    """Take the port before anything is loaded. Raises InvalidConfig where it cannot be had."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        raise InvalidConfig(f"Cannot listen on {config.host} port {config.port}: {error.strerror or error}.",
-                            hint="Give another --host or --port; port 0 takes a free one.") from error
-    return listener
+    house = build_house(base, registry, tokens, config=replace(config, port=listener.getsockname()[1]),
+                        runtime_config=runtime_config, settings=settings)
+    DrainingServer(uvicorn_config(house), house).run(sockets=[listener])
+    log("ended")
 
 
 def uvicorn_config(house: House) -> uvicorn.Config:

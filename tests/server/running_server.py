@@ -16,7 +16,8 @@ from adapterhub.registry import Registry
 from adapterhub.runtime.config import RuntimeConfig
 from adapterhub.server.config import ServerConfig
 from adapterhub.server.house import House, build_house
-from adapterhub.server.run import DrainingServer, bind, uvicorn_config
+from adapterhub.server.listening import bind
+from adapterhub.server.run import DrainingServer, uvicorn_config
 from adapterhub.server.tokens import Tokens
 from adapterhub.settings import Settings
 

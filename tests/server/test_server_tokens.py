@@ -11,7 +11,7 @@ from running_server import Running, running, wait_until
 from adapterhub.errors import AdapterHubError, AdapterNotFound, InvalidConfig, UnknownName
 from adapterhub.registry import Registry
 from adapterhub.server.config import Limits, ServerConfig
-from adapterhub.server.run import require_tokens
+from adapterhub.server.listening import require_tokens
 from adapterhub.server.tokens import Tokens, default_place
 from adapterhub.settings import Settings
 
