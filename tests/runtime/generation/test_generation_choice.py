@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Bed
+from generation_bed import Bed
 from language_models import EOS
 
 from adapterhub.errors import InvalidConfig

@@ -3,7 +3,7 @@
 import gc
 
 import pytest
-from conftest import Bed
+from generation_bed import Bed
 
 from adapterhub.errors import DeadlinePassed, RowTooLarge
 from adapterhub.runtime.answer import Failure

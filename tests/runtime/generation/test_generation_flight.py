@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Bed
+from generation_bed import Bed
 from language_models import MAX_POSITIONS, Recipe, stock_lm, stock_tokens, write_language_model, write_lora
 from tiny import write_tiny_base
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from adapter_folders import listed_anew
-from conftest import Bed
+from generation_bed import Bed
 from language_models import Recipe, stock_lm, stock_tokens, write_lora
 from safetensors.torch import load_file, save_file
 

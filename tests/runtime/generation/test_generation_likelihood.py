@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import Bed
+from generation_bed import Bed
 
 from adapterhub.errors import InvalidConfig
 from adapterhub.runtime.generation.row import Generated

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Bed
+from generation_bed import Bed
 from language_models import FAMILIES, MAX_POSITIONS, WINDOW, Recipe, stock_lm, stock_tokens, write_lora
 
 from adapterhub.bases.load import load_base

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Bed
+from generation_bed import Bed
 from language_models import PAD, Recipe, byte_tokenizer, describe, write_lora
 from peft import LoraConfig, get_peft_model
 from transformers import BartConfig, BartForConditionalGeneration
