@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from peft import LoraConfig
-from peft.tuners.lora import Linear
 from torch import nn
 
 from adapterhub.adapter.contents import AdapterTensors
@@ -73,6 +71,9 @@ def _from_start(product: tuple[torch.Tensor, torch.Tensor], layer: SlotLayer, co
     """
     if not config.moves_base:
         return product
+    from peft import LoraConfig  # half a second: not where no adapter needs it
+    from peft.tuners.lora import Linear
+
     weight = layer.dense_weight()
     linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
     linear.weight.data = weight.clone()

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import precision_recall_fscore_support
 
 from adapterhub.tasks.task import ClassScore
 
 
 def class_report(truth: Sequence[int], predicted: Sequence[int], labels: Sequence[str]) -> list[ClassScore]:
     """Return precision, recall, F1 and support of each class, in the labels' order."""
+    from sklearn.metrics import precision_recall_fscore_support  # half a second: not where nothing is measured
+
     columns = precision_recall_fscore_support(truth, predicted, labels=list(range(len(labels))), zero_division=0.0)
     return _lines(labels, columns)
 
@@ -18,6 +19,8 @@ def class_report(truth: Sequence[int], predicted: Sequence[int], labels: Sequenc
 def label_report(truth: "np.ndarray[Any, Any]", predicted: "np.ndarray[Any, Any]",
                  labels: Sequence[str]) -> list[ClassScore]:
     """Return the same for labels that do not exclude each other; both are [N, L] of booleans."""
+    from sklearn.metrics import precision_recall_fscore_support
+
     columns = precision_recall_fscore_support(truth, predicted, average=None, zero_division=0.0,
                                               labels=list(range(len(labels))))
     return _lines(labels, columns)
