@@ -62,7 +62,8 @@ def _url_in(log: IO[str]) -> str | None:
 def import_seconds() -> float:
     """Return how long Python takes to import what any server of such a model imports."""
     begun = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import torch; from transformers import AutoTokenizer, BertModel"], check=True)
+    code = "import torch; from transformers import AutoTokenizer, BertModel"
+    subprocess.run([sys.executable, "-c", code], check=True)
     return time.perf_counter() - begun
 
 
