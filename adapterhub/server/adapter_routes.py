@@ -14,7 +14,7 @@ from adapterhub.server.replies import refusals
 from adapterhub.server.service import Caller
 from adapterhub.server.tokens import Holder
 
-ReferencePath = Annotated[str, Path(examples=["support/banking77@1"], max_length=300)]
+ReferencePath = Annotated[str, Path(examples=["support/banking77@1"])]
 _MOST = 1000
 
 

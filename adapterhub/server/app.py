@@ -57,6 +57,10 @@ def create_app(house: House) -> FastAPI:
     return app
 
 
+_KINDS = frozenset({"str", "int", "float", "bool"})
+"""What pydantic puts into a place where a value may be of several kinds, such as `list[str]`."""
+
+
 async def _tell(request: Request, error: Exception) -> Response:
     """Answer with a fault, in the form that the address's clients read."""
     fault = _as_ours(error)
@@ -76,7 +80,8 @@ def _as_ours(error: Exception) -> AdapterHubError:
         return BadRequest("The body cannot be read.", field="body", hint="Send JSON in UTF-8.")
     if error.status_code in (404, 405):
         what = "address" if error.status_code == 404 else "method for this address"
-        return NoSuchRoute(f"There is no such {what}.", status=error.status_code, hint="See /docs.")
+        return NoSuchRoute(f"There is no such {what}.", status=error.status_code, hint="See /docs.",
+                           allowed=(error.headers or {}).get("Allow", ""))
     log("a refusal of the framework", level=logging.WARNING, status=error.status_code)
     return NoSuchRoute(str(error.detail), status=error.status_code)
 
@@ -84,8 +89,9 @@ def _as_ours(error: Exception) -> AdapterHubError:
 def _bad_field(error: RequestValidationError) -> BadRequest:
     """Return the first fault of a body, with its place in it."""
     faults = error.errors()
-    first = faults[0]
-    place = [str(part) for part in first.get("loc", ())]
+    # Of a value that may be of several kinds, the fault of the kind that it has says more than that it has no other.
+    first = next((fault for fault in faults if not str(fault.get("type", "")).endswith("_type")), faults[0])
+    place = [str(part) for part in first.get("loc", ()) if str(part) not in _KINDS and "[" not in str(part)]
     field = ".".join(place[1:] if place[:1] == ["body"] and len(place) > 1 else place)
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     told = str(first.get("msg", "it cannot be read")).removeprefix("Value error, ")

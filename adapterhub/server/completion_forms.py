@@ -20,7 +20,7 @@ _MOST_LIKELIEST = 20
 class StreamOptions(BaseModel):
     """What a stream tells beside its text."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     include_usage: bool = False
     include_obfuscation: bool | None = None
@@ -29,7 +29,7 @@ class StreamOptions(BaseModel):
 class _Request(BaseModel):
     """What both forms take."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     model: Model
     max_tokens: int | None = Field(None, ge=1)
@@ -37,7 +37,7 @@ class _Request(BaseModel):
     top_p: float | None = Field(None, gt=0, le=1)
     n: int | None = Field(None, ge=1, le=8)
     stop: str | list[str] | None = None
-    seed: int | None = Field(None, ge=-2**63, lt=2**63)
+    seed: int | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     presence_penalty: float | None = Field(None, ge=0, le=0, description="Only 0.")
@@ -70,22 +70,18 @@ class _Request(BaseModel):
 class CompletionRequest(_Request):
     """A prompt to go on with."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [
         {"model": "stories/dragons", "prompt": "Once upon a time", "max_tokens": 32, "temperature": 0}]})
 
-    prompt: str | list[str] = Field(description="One text; a list holds one.")
+    prompt: str | Annotated[list[str], Field(min_length=1, max_length=1)]
     logprobs: int | None = Field(None, ge=0, le=_MOST_LIKELIEST)
     echo: Literal[False] | None = None
     best_of: Literal[1] | None = None
     suffix: None = None
 
     def text(self) -> str:
-        """Return the prompt. Raises BadRequest for several."""
-        prompts = [self.prompt] if isinstance(self.prompt, str) else self.prompt
-        if len(prompts) != 1:
-            raise BadRequest(f"prompt holds {len(prompts)} texts, expected one.", field="prompt",
-                             hint="Ask once for each: requests are written together.")
-        return prompts[0]
+        """Return the prompt. Several are asked for one by one: they are written together all the same."""
+        return self.prompt if isinstance(self.prompt, str) else self.prompt[0]
 
 
 class TextPart(BaseModel):
@@ -98,7 +94,7 @@ class TextPart(BaseModel):
 class Message(BaseModel):
     """One message of a chat."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     role: str = Field(max_length=64, examples=["user"])
     content: str | list[TextPart]
@@ -119,7 +115,7 @@ class TextFormat(BaseModel):
 class ChatRequest(_Request):
     """A chat to answer, through the base's own chat template."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [
         {"model": "support/replies", "messages": [{"role": "user", "content": "Where is my parcel?"}]}]})
 
     messages: list[Message] = Field(min_length=1)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -11,24 +12,25 @@ from fastapi.responses import Response, StreamingResponse
 from adapterhub.errors import AdapterHubError
 from adapterhub.runtime.generation.row import Generated, TokenPiece
 from adapterhub.server.asking import answered, caller_with, note, version_headers
+from adapterhub.server.completion_answers import ChatCompletion, Completion
 from adapterhub.server.completion_forms import ChatRequest, CompletionRequest, Form, finish_reason, usage
 from adapterhub.server.errors import InternalFault, error_event
 from adapterhub.server.house import House
-from adapterhub.server.replies import OpenAIError, json_reply, refusals
+from adapterhub.server.replies import OpenAIError, json_reply, refusals, streamed
 from adapterhub.server.service import Caller
+from adapterhub.server.writer import Draft
 from adapterhub.server.writing import Wish, Writing, WritingService, text_of
 
 _USUAL_TOKENS = 16
 """What OpenAI's completions write where nothing is said; a chat goes on to its end."""
-_STREAMS: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
 
 
 def completion_routes(house: House) -> APIRouter:
     """Return the routes."""
-    router = APIRouter(tags=["openai"], responses={**refusals(OpenAIError), **_STREAMS})
+    router = APIRouter(tags=["openai"], responses=refusals(OpenAIError))
 
-    @router.post("/v1/completions", response_class=Response, summary="Go on with a prompt")
+    @router.post("/v1/completions", response_class=Response, summary="Go on with a prompt",
+                 responses=streamed(Completion))
     async def complete(request: Request, asked: CompletionRequest,
                        caller: Annotated[Caller, caller_with("predict")]) -> Response:
         """`model` is the reference of an adapter for text-generation, or the base's own id."""
@@ -39,7 +41,8 @@ def completion_routes(house: House) -> APIRouter:
         return await _reply(request, service, _Asked(wish, form, asked.model, bool(asked.stream), asked.has_usage),
                             caller)
 
-    @router.post("/v1/chat/completions", response_class=Response, summary="Answer a chat")
+    @router.post("/v1/chat/completions", response_class=Response, summary="Answer a chat",
+                 responses=streamed(ChatCompletion))
     async def chat(request: Request, asked: ChatRequest,
                    caller: Annotated[Caller, caller_with("predict")]) -> Response:
         """The messages go through the base's own chat template; a base without one refuses them."""
@@ -54,11 +57,15 @@ def completion_routes(house: House) -> APIRouter:
     return router
 
 
+@dataclass(frozen=True, slots=True)
 class _Asked:
     """A wish with how its answer is told."""
 
-    def __init__(self, wish: Wish, form: Form, model: str, is_stream: bool, has_usage: bool) -> None:
-        self.wish, self.form, self.model, self.is_stream, self.has_usage = wish, form, model, is_stream, has_usage
+    wish: Wish
+    form: Form
+    model: str
+    is_stream: bool
+    has_usage: bool
 
 
 async def _reply(request: Request, service: WritingService, asked: _Asked, caller: Caller) -> Response:
@@ -89,7 +96,7 @@ async def _whole(service: WritingService, asked: _Asked, caller: Caller) -> Resp
     return json_reply(body, headers=version_headers([writing.version]))
 
 
-async def _all_pieces(draft: Any) -> list[TokenPiece]:
+async def _all_pieces(draft: Draft) -> list[TokenPiece]:
     found: list[TokenPiece] = []
     while pieces := await draft.more():
         found += pieces

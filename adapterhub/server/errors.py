@@ -45,9 +45,9 @@ class Forbidden(AdapterHubError):
 class NoSuchRoute(AdapterHubError):
     """An address or a method that the server does not know."""
 
-    def __init__(self, message: str, *, status: int, hint: str = "") -> None:
+    def __init__(self, message: str, *, status: int, hint: str = "", allowed: str = "") -> None:
         super().__init__(message, hint=hint)
-        self.status = status
+        self.status, self.allowed = status, allowed
 
 
 class Conflict(AdapterHubError):
@@ -83,7 +83,7 @@ class InternalFault(AdapterHubError):
 
 
 _STATUS: tuple[tuple[type[AdapterHubError], int], ...] = (
-    (BadRequest, 400), (InvalidReference, 400), (UnknownName, 400), (InvalidConfig, 400), (Unauthorized, 401),
+    (BadRequest, 400), (InvalidReference, 404), (UnknownName, 400), (InvalidConfig, 400), (Unauthorized, 401),
     (Forbidden, 403), (AdapterNotFound, 404), (BodyTooSlow, 408), (Conflict, 409), (BaseMismatch, 409),
     (InvalidFolder, 409), (RankTooLarge, 409), (VersionYanked, 409), (BodyTooLarge, 413), (TooBusy, 429),
     (DeadlinePassed, 429), (NoRoom, 503), (Unavailable, 503), (StorageError, 503), (Cancelled, 503),
@@ -111,6 +111,8 @@ class Fault:
     hint: str
     field: str | None
     retry_after_s: float | None
+    allowed: str
+    """Methods of the address, where another was used."""
 
     @classmethod
     def of(cls, error: AdapterHubError) -> "Fault":
@@ -118,14 +120,15 @@ class Fault:
         status = status_of(error)
         wait = getattr(error, "retry_after_s", None)
         return cls(status=status, kind=type(error).__name__, message=error.message, hint=error.hint,
-                   field=getattr(error, "field", None),
+                   field=getattr(error, "field", None), allowed=getattr(error, "allowed", ""),
                    retry_after_s=1.0 if wait is None and status in RETRYABLE else wait)
 
     @property
     def headers(self) -> dict[str, str]:
-        """`Retry-After` in whole seconds, and how to prove who one is."""
+        """`Retry-After` in whole seconds, how to prove who one is, which methods there are."""
         headers = {} if self.retry_after_s is None else {"Retry-After": str(max(1, round(self.retry_after_s + 0.499)))}
-        return headers | ({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})
+        headers |= {"WWW-Authenticate": "Bearer"} if self.status == 401 else {}
+        return headers | ({"Allow": self.allowed} if self.allowed else {})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fault as plain values, in adapterhub's own form."""

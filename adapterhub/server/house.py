@@ -14,7 +14,7 @@ from adapterhub.server.batcher import Batcher
 from adapterhub.server.catalogue import Catalogue
 from adapterhub.server.config import ServerConfig
 from adapterhub.server.door import DoorState
-from adapterhub.server.errors import BadRequest
+from adapterhub.server.errors import Conflict
 from adapterhub.server.figures import figures
 from adapterhub.server.follow import Follower, FollowProblem, PinnedVersions
 from adapterhub.server.limits import HolderLimits
@@ -57,17 +57,17 @@ class House:
         return self.base.source.id
 
     def require_rows(self) -> RowService:
-        """Return what answers rows. Raises BadRequest where this base writes."""
+        """Return what answers rows. Raises Conflict where this base writes."""
         if self.rows is None:
-            raise BadRequest(f"This server's base {self.base_id} writes text, it answers no rows.",
-                             hint="Use POST /v1/completions or /v1/chat/completions.")
+            raise Conflict(f"This server's base {self.base_id} writes text, it answers no rows.",
+                           hint="Use POST /v1/completions or /v1/chat/completions.")
         return self.rows
 
     def require_writing(self) -> WritingService:
-        """Return what writes. Raises BadRequest where this base reads."""
+        """Return what writes. Raises Conflict where this base reads."""
         if self.writing is None:
-            raise BadRequest(f"This server's base {self.base_id} writes no text.", field="model",
-                             hint="Start one with a language model: adapterhub serve --base DIR.")
+            raise Conflict(f"This server's base {self.base_id} writes no text.",
+                           hint="Start one with a language model: adapterhub serve --base DIR.")
         return self.writing
 
     def reference_of(self, model: str) -> str | None:

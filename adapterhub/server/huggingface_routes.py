@@ -3,33 +3,24 @@
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Path, Request
+from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapterhub.server.asking import answered, caller_with, note, version_headers
 from adapterhub.server.house import House
 from adapterhub.server.huggingface_forms import in_order_asked, rows_of, told
-from adapterhub.server.replies import HubError, json_reply, refusals
+from adapterhub.server.replies import HubError, json_reply, refusals, streamed
 from adapterhub.server.service import Caller
 from adapterhub.server.text_generation_form import read_parameters, write
-
-EXAMPLES: dict[str, Any] = {
-    "text_classification": {"summary": "text-classification, token-classification, feature-extraction",
-                            "value": {"inputs": "where is my card?", "parameters": {"top_k": 2}}},
-    "sentence_similarity": {"value": {"inputs": {"source_sentence": "where is my card?",
-                                                 "sentences": ["it is on its way", "the soup is hot"]}}},
-    "text_generation": {"value": {"inputs": "Once upon a time", "parameters": {"max_new_tokens": 20}}},
-    "question_answering": {"value": {"inputs": {"question": "Who?", "context": "Anna is in Rome."}}},
-}
 
 
 class HubRequest(BaseModel):
     """`inputs`, in the form of the adapter's task, and its parameters, also outside `parameters`."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [{"inputs": "where is my card?"}]})
 
-    inputs: str | dict[str, Any] | list[str | dict[str, Any]]
+    inputs: str | dict[str, Any] | Annotated[list[str | dict[str, Any]], Field(min_length=1)]
     parameters: dict[str, Any] | None = None
     options: dict[str, Any] | None = Field(None, description="Taken, and without meaning here.")
 
@@ -42,15 +33,16 @@ def huggingface_routes(house: House) -> APIRouter:
     """Return the route."""
     router = APIRouter(tags=["hugging face"])
 
-    @router.post("/models/{reference:path}", responses={200: {"content": {"application/json": {}}},
-                                                        **refusals(HubError)},
+    @router.post("/models/{reference:path}", responses={**streamed(), **refusals(HubError)},
                  response_class=Response, summary="Answer in the Hugging Face inference form")
-    async def infer(request: Request, reference: Annotated[str, Path(examples=["support/banking77"], max_length=300)],
-                    asked: Annotated[HubRequest, Body(openapi_examples=EXAMPLES)],
+    async def infer(request: Request, reference: Annotated[str, Path(examples=["support/banking77"])],
+                    asked: HubRequest,
                     caller: Annotated[Caller, caller_with("predict")]) -> Response:
         """Which task it is, the adapter says. Version and digest stand in the headers.
 
-        Of several inputs all are answered, or the first that cannot be says why.
+        `inputs` is a text; for sentence-similarity `{"source_sentence": "...", "sentences": ["...", "..."]}`, for
+        question-answering `{"question": "...", "context": "..."}`; or a list of these, of which all are answered, or
+        the first that cannot be says why.
         """
         parameters, named = asked.all_parameters(), house.reference_of(reference)
         if house.writing is not None:

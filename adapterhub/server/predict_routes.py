@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from adapterhub.server.asking import answered, caller_with, note, version_headers
 from adapterhub.server.errors import RETRYABLE, Fault
@@ -19,12 +19,12 @@ _INPUTS = ("text", "text_pair", "tokens", "query", "answer", "candidates", "ques
 class AskedRow(BaseModel):
     """One row, with the fields that its adapter's task reads."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     adapter: Name | None = Field(None, description="namespace/name, with @3, @production or @sha256:... behind it; "
                                  "left out, the bare base's embedding.", examples=["support/intents@production"])
     adapters: list[Name] | None = Field(None, min_length=1, max_length=512, description="Several adapters for this "
-                                        "one row, instead of `adapter`.")
+                                        "one row; `adapter`, where it is given too, comes first.")
     text: str | None = Field(None, examples=["where is my parcel?"])
     text_pair: str | None = None
     tokens: list[str] | None = Field(None, description="Words, where the text is split already.")
@@ -34,15 +34,11 @@ class AskedRow(BaseModel):
     question: str | None = None
     context: str | None = None
 
-    @model_validator(mode="after")
-    def _one_way_to_name(self) -> "AskedRow":
-        if self.adapter is not None and self.adapters is not None:
-            raise ValueError("give adapter or adapters, not both")
-        return self
-
     def named(self) -> list[str | None]:
         """Return the adapters that shall answer it."""
-        return list(self.adapters) if self.adapters is not None else [self.adapter]
+        if self.adapters is None:
+            return [self.adapter]
+        return [*([] if self.adapter is None else [self.adapter]), *self.adapters]
 
     def fields(self) -> dict[str, Any]:
         """Return what the task reads."""
@@ -52,7 +48,7 @@ class AskedRow(BaseModel):
 class PredictRequest(BaseModel):
     """Rows to answer together."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"rows": [
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"rows": [
         {"adapter": "support/banking77", "text": "the cash machine kept my card"},
         {"adapters": ["news/wnut17", "finance/sentfin"], "text": "Shares of Acme plunge in Oslo"}]}]})
 

@@ -50,6 +50,14 @@ def refusals(form: type[BaseModel] = OwnError) -> dict[int | str, dict[str, Any]
     return {status: {"model": form, "description": what} for status, what in _REFUSALS.items()}
 
 
+def streamed(answer: type[BaseModel] | None = None) -> dict[int | str, dict[str, Any]]:
+    """Return that a route answers with JSON of a form, or of any, or with server-sent events, for the OpenAPI page."""
+    events = {"text/event-stream": {"schema": {"type": "string"}}}
+    if answer is None:
+        return {200: {"description": "JSON, or events.", "content": {"application/json": {}, **events}}}
+    return {200: {"model": answer, "description": "JSON, or events.", "content": events}}
+
+
 def json_reply(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return plain values as JSON."""
     return Response(orjson.dumps(body), status_code=status, headers=dict(headers or {}), media_type="application/json")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from adapterhub.registry import Version
 from adapterhub.runtime.engine import Runtime
 from adapterhub.runtime.generation.engine import Generator
-from adapterhub.server.errors import BadRequest, Conflict
+from adapterhub.server.errors import Conflict
 from adapterhub.server.follow import PinnedVersions
 
 
@@ -80,8 +80,8 @@ class Residents:
 
     @property
     def _slots(self) -> Runtime:
-        """What can be pinned and unloaded by hand. Raises BadRequest for a base that writes."""
+        """What can be pinned and unloaded by hand. Raises Conflict for a base that writes."""
         if self.runtime is None:
-            raise BadRequest("Adapters of a base that writes are not pinned or unloaded by hand.",
-                             hint="They come and go with their rows.")
+            raise Conflict("Adapters of a base that writes are not pinned or unloaded by hand.",
+                           hint="They come and go with their rows.")
         return self.runtime

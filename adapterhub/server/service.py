@@ -55,7 +55,7 @@ class RowOutcome:
         return self.answer
 
 
-_ROW = re.compile(r"^Row \d+(?: for \S+)?(: )?")
+_ROW = re.compile(r"^Row \d+(?: for \S+?)?(: | )")
 """How the runtime names a row, by its place in a batch that the caller does not know."""
 
 
@@ -157,4 +157,5 @@ def _without_row(error: AdapterHubError) -> AdapterHubError:
     """Return a row's error without the place that the row had in the batch."""
     if not isinstance(error, PredictionError) or not _ROW.match(error.message):
         return error
-    return type(error)(_ROW.sub(lambda name: "" if name.group(1) else "The row", error.message), hint=error.hint)
+    return type(error)(_ROW.sub(lambda name: "" if name.group(1) == ": " else "The row ", error.message),
+                       hint=error.hint)

@@ -85,10 +85,10 @@ def test_version_and_digest_and_answer_stand_in_the_headers(served: Running) -> 
 
 @pytest.mark.parametrize(("adapter", "body", "status", "told"), [
     ("t/intent3", {"inputs": "a"}, 404, "t/intents3"),
-    ("nothing", {"inputs": "a"}, 400, "not a reference"),
+    ("nothing", {"inputs": "a"}, 404, "not a reference"),
     ("t/intents3", {"inputs": ""}, 422, "text"),
     ("t/intents3", {"inputs": 5}, 400, "inputs"),
-    ("t/intents3", {"inputs": []}, 400, "empty"),
+    ("t/intents3", {"inputs": []}, 400, "at least 1 item"),
     ("t/intents3", {"inputs": [["a"]]}, 400, "inputs"),
     ("t/intents3", {}, 400, "inputs"),
     ("t/intents3", {"inputs": {"source_sentence": "a", "sentences": ["b"]}}, 422, "text"),

@@ -61,6 +61,6 @@ def test_errors_are_the_clients_own(client: openai.OpenAI) -> None:
                          ("dimensions", {"input": "a", "dimensions": 5})):
         with pytest.raises(openai.BadRequestError) as wrong:
             client.embeddings.create(model="t/pairs", **given)  # type: ignore[call-overload]
-        assert wrong.value.param == field
+        assert str(wrong.value.param).startswith(field)
     with pytest.raises(openai.UnprocessableEntityError):
         client.embeddings.create(model="t/pairs", input=" ")

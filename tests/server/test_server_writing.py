@@ -205,7 +205,7 @@ def test_row_past_its_time_ends_with_what_it_has(writing: Running, monkeypatch: 
     ({"stop": ""}, 400, "stop"), ({"prompt": ["a", "b"]}, 400, "prompt"), ({"prompt": ""}, 422, None),
     ({"prompt": "a" * 500}, 422, None), ({"logit_bias": {"5": 1}}, 400, "logit_bias"),
     ({"presence_penalty": 1}, 400, "presence_penalty"), ({"best_of": 3}, 400, "best_of"),
-    ({"echo": True}, 400, "echo"), ({"tools": []}, 400, "tools"), ({"prompt": [5, 6]}, 400, "prompt.list[str].0"),
+    ({"echo": True}, 400, "echo"), ({"tools": []}, 400, "tools"), ({"prompt": [5, 6]}, 400, "prompt"),
     ({"n": 7}, 429, None),
 ])
 def test_bad_request_is_told_in_openais_form(writing: Running, changes: dict[str, Any], status: int,
@@ -215,7 +215,7 @@ def test_bad_request_is_told_in_openais_form(writing: Running, changes: dict[str
         reply = writing.post("/v1/completions", {**given, "stream": is_stream})
         assert reply.status_code == status, reply.text
         assert reply.json()["error"].keys() == {"message", "type", "param", "code"}
-        assert field is None or field in (reply.json()["error"]["param"], "prompt.list[str].0")
+        assert field is None or reply.json()["error"]["param"].startswith(field)
     assert writing.house.writing is not None
     assert writing.house.writing.writer.n_drafts == 0
 
@@ -236,9 +236,9 @@ def test_chat_where_the_base_has_no_template_is_422(writing: Running, monkeypatc
 
 def test_rows_are_refused_where_the_base_writes(writing: Running, served: Running) -> None:
     refused = writing.post("/v1/predict", {"rows": [{"adapter": "t/eight", "text": "a"}]})
-    assert (refused.status_code, "/v1/completions" in refused.json()["error"]["hint"]) == (400, True)
+    assert (refused.status_code, "/v1/completions" in refused.json()["error"]["hint"]) == (409, True)
     other_way = served.post("/v1/completions", {"model": "t/intents3", "prompt": "a"})
-    assert (other_way.status_code, "writes no text" in other_way.json()["error"]["message"]) == (400, True)
+    assert (other_way.status_code, "writes no text" in other_way.json()["error"]["message"]) == (409, True)
 
 
 def test_alias_that_moves_while_a_row_writes_changes_only_later_rows(writing: Running, client: openai.OpenAI,
