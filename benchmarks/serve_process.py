@@ -5,7 +5,6 @@ fine-tuned transformers model, one forward pass per request.
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -39,8 +38,7 @@ def started(command: Sequence[object]) -> Iterator[ServerProcess]:
     """Run a server for a block; it is ready when its log says where it is serving."""
     begun = time.perf_counter()
     with tempfile.TemporaryFile("w+") as log:  # a file: nobody has to read on for it to go on writing
-        process = subprocess.Popen([sys.executable, "-m", *map(str, command)], stderr=log, text=True,
-                                   env={**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")})
+        process = subprocess.Popen([sys.executable, "-m", *map(str, command)], stderr=log, text=True)
         try:
             while (url := _url_in(log)) is None:
                 if process.poll() is not None or time.perf_counter() - begun > START_S:
@@ -94,7 +92,7 @@ def serve_ours(place: Path) -> None:
 
 
 def serve_one_model(base: Path, adapter: Path) -> None:
-    """Serve one model with its adapter merged, as a plain FastAPI application does it."""
+    """Serve one model with its adapter merged, as a plain FastAPI application does it: float32, row by row."""
     import socket
 
     import torch
