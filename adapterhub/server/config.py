@@ -30,7 +30,7 @@ class Limits:
     writes_s: float = 300.0
     """A row that writes ends after so long, with what it has, unless the request says otherwise."""
     body_s: float = 10.0
-    """Seconds in which a request's body must have come."""
+    """Seconds in which a request's head must have come, and then its body."""
 
     def __post_init__(self) -> None:
         for name in ("body_bytes", "rows", "new_tokens", "queued_rows", "streams"):

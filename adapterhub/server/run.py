@@ -14,6 +14,7 @@ from adapterhub.server.app import create_app
 from adapterhub.server.config import ServerConfig
 from adapterhub.server.house import House, build_house
 from adapterhub.server.logs import log, log_to_stderr
+from adapterhub.server.patience import allow_many_connections, protocol_with_patience
 from adapterhub.server.tokens import Tokens
 from adapterhub.settings import Settings
 
@@ -57,6 +58,7 @@ def serve(base: str, registry: ReadableRegistry, tokens: Tokens, listener: socke
           runtime_config: RuntimeConfig | None = None, settings: Settings | None = None) -> None:
     """Serve on a bound socket until told to stop. Raises BaseNotFound, InvalidConfig."""
     log_to_stderr()
+    allow_many_connections()
     house = build_house(base, registry, tokens, config=replace(config, port=listener.getsockname()[1]),
                         runtime_config=runtime_config, settings=settings)
     DrainingServer(uvicorn_config(house), house).run(sockets=[listener])
@@ -68,5 +70,6 @@ def uvicorn_config(house: House) -> uvicorn.Config:
     config = house.config
     return uvicorn.Config(create_app(house), log_config=None, access_log=False, server_header=False,
                           proxy_headers=False, timeout_keep_alive=_KEEP_ALIVE_S, backlog=_BACKLOG, ws="none",
+                          http=protocol_with_patience(config.limits.body_s),
                           timeout_graceful_shutdown=max(1, round(config.drain_s)), lifespan="on",
                           ssl_certfile=config.certificate, ssl_keyfile=config.key)

@@ -1,5 +1,6 @@
 """POST /v1/predict: mixtures in one batch and in order, typed failures by row, hang-ups, deadlines, limits."""
 
+import contextlib
 import socket
 import threading
 from collections.abc import Callable
@@ -229,6 +230,24 @@ def test_body_that_is_half_sent_is_408(small: Running) -> None:
     with raw_connection(small) as connection:
         connection.sendall(head(5000) + b'{"rows": [')
         assert connection.recv(4096).startswith(b"HTTP/1.1 408")
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nX-Half: "])
+def test_connection_that_says_too_little_is_closed(small: Running, sent: bytes) -> None:
+    with raw_connection(small) as connection:
+        connection.sendall(sent)
+        assert connection.recv(4096) == b""
+    with raw_connection(small) as connection:  # the second request of a kept connection has the same patience
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /heal")
+        while received := connection.recv(4096):
+            assert b"200 OK" in received or b"alive" in received
+
+
+def test_many_idle_connections_keep_nobody_from_an_answer(served: Running) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(300):
+            stack.enter_context(raw_connection(served)).sendall(b"POST /v1/predict HTTP/1.1\r\n")
+        assert served.predict(MIXED[0])[0]["result"]
 
 
 @pytest.mark.parametrize("is_chunked", [False, True])
