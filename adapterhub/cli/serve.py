@@ -1,5 +1,6 @@
 """`serve`: adapters of a registry behind one port."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -44,7 +45,7 @@ def serve(host: str, port: int, tokens_place: Path | None, certificate: Path | N
 
     require_extra("server", ("fastapi", "uvicorn", "prometheus_client", "orjson"))
     from adapterhub.server.config import Limits, ServerConfig
-    from adapterhub.server.listening import bind, require_tokens
+    from adapterhub.server.listening import address_of, bind, inherited, require_tokens
     from adapterhub.server.tokens import Tokens, default_place
 
     limits = Limits(body_bytes=body_bytes, rows=rows, new_tokens=new_tokens, queued_rows=queued_rows,
@@ -52,9 +53,13 @@ def serve(host: str, port: int, tokens_place: Path | None, certificate: Path | N
     config = ServerConfig(host=host, port=port, certificate=certificate, key=key, gather_s=gather_ms / 1000,
                           tokens_per_batch=tokens_per_batch, follow_s=follow_s, drain_s=drain_s, limits=limits)
     registries, settings = open_places(place)
-    tokens = Tokens(tokens_place or default_place())
+    tokens, passed_on = Tokens(tokens_place or default_place()), inherited()
+    if passed_on is not None:
+        host, port = address_of(passed_on)
+        config = replace(config, host=host, port=port)
     require_tokens(config, tokens)
-    with bind(config) as listener:
+    with passed_on or bind(config) as listener:
         from adapterhub.server.run import serve as run_server
 
-        run_server(base, registries, tokens, listener, config=config, settings=settings)
+        run_server(base, registries, tokens, listener, config=config, is_inherited=passed_on is not None,
+                   settings=settings)

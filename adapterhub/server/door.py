@@ -44,6 +44,8 @@ class DoorState:
     metrics: Metrics
     needs_tokens: bool
     is_draining: bool = False
+    is_handing_over: bool = False
+    """Whether another process listens on the same socket: then what still comes here while it ends is answered."""
     n_in_flight: int = 0
 
     def holder_of(self, authorization: str) -> Holder:
@@ -91,7 +93,7 @@ class Door:
     def _admit(self, scope: Scope, visit: "_Visit") -> Caller | None:
         if scope["path"] in OPEN_PATHS:
             return None
-        if self._state.is_draining:
+        if self._state.is_draining and not self._state.is_handing_over:
             raise Unavailable("The server is ending.", hint="Ask another one, or this address again in a moment.")
         visit.holder = holder = self._state.holder_of(visit.headers.get(b"authorization", b"").decode("latin-1"))
         limit = self._state.config.limits.body_bytes

@@ -13,6 +13,7 @@ from adapterhub.runtime.config import RuntimeConfig
 from adapterhub.server.app import create_app
 from adapterhub.server.config import ServerConfig
 from adapterhub.server.house import House, build_house
+from adapterhub.server.listening import address_of
 from adapterhub.server.logs import log, log_to_stderr
 from adapterhub.server.patience import allow_many_connections, protocol_with_patience
 from adapterhub.server.tokens import Tokens
@@ -20,6 +21,8 @@ from adapterhub.settings import Settings
 
 _KEEP_ALIVE_S = 15
 _BACKLOG = 4096
+_HAND_OVER_S = 1.0
+"""A process that hands its socket over stays at least so long: each kept connection that asks is told to close."""
 
 
 class DrainingServer(uvicorn.Server):
@@ -28,7 +31,7 @@ class DrainingServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, house: House) -> None:
         super().__init__(config)
         self._house = house
-        self._ends_at = float("inf")
+        self._stays_until = self._ends_at = float("inf")
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and then say so."""
@@ -45,22 +48,33 @@ class DrainingServer(uvicorn.Server):
             return
         log("draining", signal=signal.Signals(sig).name, in_flight=self._house.door.n_in_flight)
         self._house.door.is_draining = True
-        self._ends_at = time.monotonic() + self._house.config.drain_s
+        if self._house.door.is_handing_over:
+            for listening in self.servers:
+                listening.close()  # who connects from now on meets the next process
+        now = time.monotonic()
+        self._stays_until = now + (_HAND_OVER_S if self._house.door.is_handing_over else 0.0)
+        self._ends_at = max(now + self._house.config.drain_s, self._stays_until)
 
     async def on_tick(self, counter: int) -> bool:
         """End once nothing runs any more, or the time for it is over."""
-        if self._house.door.is_draining and (not self._house.door.n_in_flight or time.monotonic() > self._ends_at):
+        now, door = time.monotonic(), self._house.door
+        if door.is_draining and (now > self._ends_at or (now >= self._stays_until and not door.n_in_flight)):
             self.should_exit = True
         return await super().on_tick(counter)
 
 
 def serve(base: str, registry: ReadableRegistry, tokens: Tokens, listener: socket.socket, *, config: ServerConfig,
-          runtime_config: RuntimeConfig | None = None, settings: Settings | None = None) -> None:
-    """Serve on a bound socket until told to stop. Raises BaseNotFound, InvalidConfig."""
+          is_inherited: bool = False, runtime_config: RuntimeConfig | None = None,
+          settings: Settings | None = None) -> None:
+    """Serve on a bound socket until told to stop; one that is inherited is handed over at the end.
+
+    Raises BaseNotFound, InvalidConfig.
+    """
     log_to_stderr()
     allow_many_connections()
-    house = build_house(base, registry, tokens, config=replace(config, port=listener.getsockname()[1]),
+    house = build_house(base, registry, tokens, config=replace(config, port=address_of(listener)[1]),
                         runtime_config=runtime_config, settings=settings)
+    house.door.is_handing_over = is_inherited
     DrainingServer(uvicorn_config(house), house).run(sockets=[listener])
     log("ended")
 

@@ -30,13 +30,18 @@ ROW = {"adapter": "t/intents3", "text": "my card"}
 class Process:
     """One server process, its log and its address."""
 
-    def __init__(self, place: Path, base: Path, *arguments: object) -> None:
+    def __init__(self, place: Path, base: Path, *arguments: object, socket_number: int | None = None) -> None:
         environment = {**os.environ, "ADAPTERHUB_REGISTRY": str(place / "registry"),
                        "ADAPTERHUB_CACHE": str(place / "cache"), "ADAPTERHUB_TOKENS": str(place / "tokens")}
         self._lines: list[dict[str, Any]] = []
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "adapterhub", "serve", "--base", str(base), "--port", "0",
-             *map(str, arguments)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        command = [sys.executable, "-m", "adapterhub", "serve", "--base", str(base), "--port", "0",
+                   *map(str, arguments)]
+        passed_on: tuple[int, ...] = ()
+        if socket_number is not None:  # as systemd passes a socket on: number 3, for this process alone
+            passed_on = (socket_number,)
+            command = ["bash", "-c", f'exec 3<&{socket_number}; LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"', "bash", *command]
+        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                        text=True, pass_fds=passed_on)
         self.told: list[str] = []
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -92,8 +97,8 @@ def started(place: Path, tiny_base_folder: Path) -> Iterator[Any]:
     """Start servers in that home: `started("--drain", 5)`."""
     processes: list[Process] = []
 
-    def start(*arguments: object) -> Process:
-        processes.append(Process(place, tiny_base_folder, *arguments))
+    def start(*arguments: object, socket_number: int | None = None) -> Process:
+        processes.append(Process(place, tiny_base_folder, *arguments, socket_number=socket_number))
         return processes[-1]
     yield start
     for process in processes:
@@ -141,6 +146,45 @@ def test_told_to_end_it_answers_what_runs_and_refuses_what_comes(started: Any) -
     assert "retry-after" in refused.headers
     assert (ready.status_code, alive.status_code) == (503, 200)
     assert server.end() == 0
+
+
+def test_next_process_takes_over_a_socket_that_is_passed_on_and_no_request_fails(started: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        url = f"http://127.0.0.1:{held.getsockname()[1]}"
+        first = started(socket_number=held.fileno())
+        first.event("serving")
+        answers: list[int] = []
+        is_over = threading.Event()
+
+        def ask(is_kept: bool) -> None:
+            kept = httpx2.Client(base_url=url, timeout=60)
+            while not is_over.is_set():
+                client = kept if is_kept else httpx2.Client(base_url=url, timeout=60)
+                answers.append(client.post("/v1/predict", json={"rows": [ROW]}).status_code)
+                if not is_kept:
+                    client.close()
+            kept.close()
+        threads = [threading.Thread(target=ask, args=(is_kept,)) for is_kept in (True, False)]
+        for thread in threads:
+            thread.start()
+        second = started(socket_number=held.fileno())
+        second.event("serving")
+        first.process.send_signal(signal.SIGTERM)
+        assert first.end() == 0
+        n_before = len(answers)
+        wait_until(lambda: len(answers) > n_before + 20)
+        is_over.set()
+        for thread in threads:
+            thread.join()
+    assert set(answers) == {200}
+    assert any(event["event"] == "request" for event in second.events)
+
+
+def test_socket_that_is_passed_on_and_open_to_others_needs_a_token_too(started: Any) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as held:
+        server = started(socket_number=held.fileno())
+        assert server.end() == 2
+    assert "adapterhub token create" in server.told[0]
 
 
 def test_drain_has_an_end(started: Any) -> None:
