@@ -1,7 +1,6 @@
 """The event loop's side of following: what rows' references mean, and rights in their namespaces."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -67,9 +66,8 @@ class Lookup:
             await asyncio.sleep(self._follow_s / 2)
             stale = self._follower.stale(n_most=1000, idle_s=_IDLE_S)
             changed = [reference for reference in stale if not self._follower.renew(reference)][:_MOST_AT_ONCE]
-            for future in [self._look(reference) for reference in changed]:
-                with contextlib.suppress(AdapterHubError):  # told to who asks next
-                    await asyncio.shield(future)
+            # What is wrong is told to who asks next, or stands in the log; following goes on.
+            await asyncio.gather(*map(self._look, changed), return_exceptions=True)
 
     def close(self) -> None:
         """End the threads."""

@@ -177,6 +177,20 @@ def in_background(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]
     return thread, results
 
 
+def test_requests_that_meet_share_a_pass(small: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Held(small, monkeypatch)
+    first, _ = in_background(lambda: small.predict(MIXED[0]))
+    assert held.has_begun.wait(30)
+    n_passes = small.house.rows.runtime._shared.n_passes
+    threads = [in_background(lambda row=row: small.predict(row)) for row in MIXED[:4]]  # type: ignore[misc]
+    wait_until(lambda: small.house.rows.batcher.state().n_rows == 4)
+    held.may_go_on.set()
+    for thread in (first, *(thread for thread, _ in threads)):
+        thread.join()
+    assert all(results[0][0]["result"] for _, results in threads)
+    assert small.house.rows.runtime._shared.n_passes == n_passes + 2  # the first caller's own, and one for the four
+
+
 def test_full_queue_is_429_with_retry_after_and_what_waited_is_answered(
         small: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     held = Held(small, monkeypatch)

@@ -14,13 +14,14 @@ from typing import Any
 
 import httpx2
 import pytest
-from running_server import wait_until
+from running_server import running, wait_until
 
 from adapterhub.errors import InvalidConfig
 from adapterhub.registry import Registry
 from adapterhub.server.config import ServerConfig
 from adapterhub.server.listening import bind
 from adapterhub.server.tokens import Tokens
+from adapterhub.settings import Settings
 
 START_S = 120
 """Torch alone takes some seconds to import on a machine with much else to do."""
@@ -187,16 +188,23 @@ def test_socket_that_is_passed_on_and_open_to_others_needs_a_token_too(started: 
     assert "adapterhub token create" in server.told[0]
 
 
-def test_drain_has_an_end(started: Any) -> None:
-    server = started("--gather-ms", 60_000, "--drain", 1)
-    host, _, port = server.url.removeprefix("http://").partition(":")
-    body = json.dumps({"rows": [ROW]}).encode()
-    with socket.create_connection((host, int(port))) as connection:
-        connection.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-                           + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        threading.Event().wait(0.5)
-        server.process.send_signal(signal.SIGTERM)
-        assert server.end() == 0
+def test_drain_has_an_end(place: Path, tiny_base_folder: Path, tiny_settings: Settings) -> None:
+    config = ServerConfig(port=0, gather_s=3600.0, drain_s=0.3)
+    with running(str(tiny_base_folder), Registry(place / "registry"), place, tiny_settings, config=config) as server:
+        replies: list[Any] = []
+
+        def ask() -> None:
+            try:
+                replies.append(server.post("/v1/predict", {"rows": [ROW]}).status_code)
+            except httpx2.HTTPError as error:
+                replies.append(error)
+        asking = threading.Thread(target=ask)
+        asking.start()
+        wait_until(lambda: server.house.rows is not None and server.house.rows.batcher.state().n_rows == 1)
+        server.server.handle_exit(signal.SIGTERM, None)
+        asking.join(30)
+        assert not asking.is_alive()
+    assert replies[0] != 200  # it would have waited an hour
 
 
 @pytest.mark.parametrize(("arguments", "told"), [
