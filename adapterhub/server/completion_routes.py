@@ -48,7 +48,7 @@ def completion_routes(house: House) -> APIRouter:
         """The messages go through the base's own chat template; a base without one refuses them."""
         service = house.require_writing()
         messages = [message.to_dict() for message in asked.messages]
-        n_most = asked.max_completion_tokens or asked.max_tokens or service.n_tokens_left(messages)
+        n_most = asked.max_completion_tokens or asked.max_tokens or await service.n_tokens_left(messages)
         wish = Wish(house.reference_of(asked.model), messages, asked.settings(n_most, asked.n_likeliest),
                     asked.n_choices)
         form = Form(is_chat=True, tokenizer=service.generator.base.tokenizer)

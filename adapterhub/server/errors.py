@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from adapterhub.errors import (
     AdapterHubError,
@@ -139,7 +139,9 @@ class Fault:
 def error_response(error: AdapterHubError, path: str) -> Response:
     """Return a fault in the form that the clients of this address read."""
     fault = Fault.of(error)
-    return JSONResponse(_form_of(path)(fault), status_code=fault.status, headers=fault.headers)
+    # In ASCII: what it quotes may hold half a character, which UTF-8 cannot.
+    return Response(json.dumps(_form_of(path)(fault)), status_code=fault.status, headers=fault.headers,
+                    media_type="application/json")
 
 
 def error_event(error: AdapterHubError, path: str) -> str:

@@ -1,5 +1,6 @@
 """Everything behind the routes that write: a prompt in, a row that grows, with limits, lookups, figures, listeners."""
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -101,13 +102,16 @@ class WritingService:
         for draft in drafts:
             await draft.started()
 
-    def n_tokens_left(self, prompt: Any) -> int:
+    async def n_tokens_left(self, prompt: Any) -> int:
         """Return how many tokens a row may write behind a prompt. Raises PredictionError for one that is none."""
         base, task = self.generator.base, TextGeneration()
         most = self.config.limits.new_tokens
         if base.config.is_encoder_decoder:
             return most
-        return max(1, min(most, base.max_length - len(task.encode_prompt(task.parse_row(prompt), base.tokenizer))))
+        if fault := fault_of_text(prompt):
+            raise fault
+        tokens = await asyncio.to_thread(task.encode_prompt, task.parse_row(prompt), base.tokenizer)
+        return max(1, min(most, base.max_length - len(tokens)))
 
     def _require_allowed(self, wish: Wish) -> None:
         limits = self.config.limits

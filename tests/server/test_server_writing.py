@@ -234,6 +234,24 @@ def test_chat_where_the_base_has_no_template_is_422(writing: Running, monkeypatc
     assert "chat template" in reply.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(("path", "body"), [
+    ("/v1/completions", {"model": "t/two", "prompt": "\ud800"}),
+    ("/v1/completions", {"model": "t/two", "prompt": PROMPT, "stop": "\ud800"}),
+    ("/v1/chat/completions", {"model": "t/two", "messages": [{"role": "\ud800", "content": "a"}]}),
+    ("/v1/chat/completions", {"model": "t/two", "messages": [{"role": "user", "content": "\ud800"}]}),
+    ("/v1/chat/completions", {"model": "t/two", "max_tokens": 2, "messages": [{"role": "user", "content": "\ud800"}]}),
+    ("/models/t/two", {"inputs": "\ud800"}), ("/models/t/two", {"inputs": {"a": 1}}),
+    ("/models/t/two", {"inputs": PROMPT, "parameters": {"stop": ["\ud800"]}}),
+])
+def test_half_a_character_is_no_fault_of_ours(writing: Running, path: str, body: Any) -> None:
+    for is_stream in (False, True):
+        reply = writing.client.post(path, content=json.dumps({**body, "stream": is_stream}).encode(),
+                                    headers={"content-type": "application/json"})
+        assert reply.status_code < 500, reply.text
+        assert "error" in reply.text or "stop" in body or "parameters" in body
+    assert writing.post("/v1/completions", {"model": "t/two", "prompt": PROMPT}).status_code == 200
+
+
 def test_rows_are_refused_where_the_base_writes(writing: Running, served: Running) -> None:
     refused = writing.post("/v1/predict", {"rows": [{"adapter": "t/eight", "text": "a"}]})
     assert (refused.status_code, "/v1/completions" in refused.json()["error"]["hint"]) == (409, True)

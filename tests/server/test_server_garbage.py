@@ -1,0 +1,42 @@
+"""Half a character, which JSON lets pass, in every field of every route: refused, never a fault of ours."""
+
+import json
+from typing import Any
+
+import pytest
+from running_server import Running
+
+HALF = "\ud800"
+
+
+def send(server: Running, path: str, body: Any) -> Any:
+    return server.client.post(path, content=json.dumps(body).encode(), headers={"content-type": "application/json"})
+
+
+@pytest.mark.parametrize(("path", "body"), [
+    ("/v1/predict", {"rows": [{"adapter": HALF, "text": "a"}]}),
+    ("/v1/predict", {"rows": [{"adapters": ["t/intents3", HALF], "text": "a"}]}),
+    ("/v1/predict", {"rows": [{"adapter": "t/intents3", HALF: "a"}]}),
+    ("/v1/predict", {"rows": [{"adapter": "t/entities", "tokens": ["a", HALF]}]}),
+    ("/v1/predict", {"rows": [{"adapter": "t/pairs", "query": "a", "candidates": [HALF]}]}),
+    ("/v1/predict", {HALF: 1}),
+    ("/models/t/intents3", {"inputs": HALF}),
+    ("/models/t/intents3", {"inputs": {"text": "a", HALF: HALF}}),
+    ("/models/t/intents3", {"inputs": "a", "parameters": {HALF: HALF}}),
+    ("/models/t/intents3", {"inputs": "a", "parameters": {"top_k": HALF}}),
+    ("/v1/embeddings", {"model": HALF, "input": "a"}),
+    ("/v1/embeddings", {"model": "t/pairs", "input": HALF}),
+    ("/v1/completions", {"model": HALF, "prompt": HALF}),
+])
+def test_half_a_character_is_no_fault_of_ours(served: Running, path: str, body: Any) -> None:
+    reply = send(served, path, body)
+    assert reply.status_code < 500, reply.text
+    assert isinstance(reply.json(), dict)
+    if reply.status_code == 200:
+        assert reply.json().get("n_failed", 1) >= 1 or path.startswith("/models/")
+
+
+def test_half_a_character_in_an_address_is_no_fault_of_ours(served: Running) -> None:
+    for path in ("/models/%ED%A0%80", "/v1/models/%ED%A0%80", "/v1/adapters/%ff/load", "/%ED%A0%80"):
+        assert served.client.post(path, json={"inputs": "a"}).status_code < 500
+        assert served.client.get(path).status_code < 500
