@@ -12,6 +12,7 @@ from running_server import Running, running, wait_until
 
 from adapterhub.registry import Registry
 from adapterhub.runtime.engine import Runtime
+from adapterhub.server.answered import AnsweredRow
 from adapterhub.server.config import Limits, ServerConfig
 from adapterhub.settings import Settings
 
@@ -94,6 +95,28 @@ def test_half_a_character_is_refused_for_its_row_alone(served: Running) -> None:
     reply = served.client.post("/v1/predict", content=data, headers={"content-type": "application/json"})
     bad, good = reply.json()["answers"]
     assert (bad["error"]["status"], bool(good["result"])) == (422, True)
+
+
+def test_who_listens_is_told_of_each_answer_by_its_id_and_of_no_failure(served: Running) -> None:
+    told: list[AnsweredRow] = []
+    served.house.listeners.append(told.append)
+    try:
+        good, bad = served.predict(MIXED[5], {"adapter": "t/nobody", "text": "a"})
+    finally:
+        served.house.listeners.remove(told.append)
+    record, = told
+    assert (record.id, record.version, record.digest, record.task) == (good["id"], good["version"], good["digest"],
+                                                                       good["task"])
+    assert (record.reference, record.row, record.holder) == ("t/intents3@live", {"text": TEXTS[1]}, "anybody")
+    assert record.result == good["result"]
+    assert "id" not in bad or bad["id"] is None
+
+
+def test_body_that_is_not_called_json_is_refused(served: Running) -> None:
+    # A page in a browser may send such a body to any port of this machine without asking; JSON it may not.
+    reply = served.client.post("/v1/predict", content=b'{"rows": [{"text": "a"}]}',
+                               headers={"content-type": "text/plain"})
+    assert reply.status_code == 400
 
 
 def test_errors_do_not_tell_where_the_registry_lies(served: Running) -> None:

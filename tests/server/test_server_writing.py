@@ -17,6 +17,7 @@ from adapterhub.registry import Registry
 from adapterhub.runtime.generation.engine import Generator
 from adapterhub.runtime.generation.row import Generated
 from adapterhub.runtime.generation.settings import GenerationSettings
+from adapterhub.server.answered import AnsweredRow
 from adapterhub.server.config import Limits, ServerConfig
 from adapterhub.settings import Settings
 
@@ -102,6 +103,20 @@ def test_stream_gives_the_same_text_piece_by_piece_with_usage_at_its_end(client:
     assert used.choices == []
     assert used.usage == whole.usage
     assert len({chunk.id for chunk in chunks}) == 1
+
+
+def test_who_listens_is_told_of_each_choice_by_its_id(client: openai.OpenAI, writing: Running) -> None:
+    told: list[AnsweredRow] = []
+    writing.house.listeners.append(told.append)
+    try:
+        one = client.completions.create(model="t/eight@live", prompt=PROMPT, max_tokens=3)
+        two = client.completions.create(model="t/eight@live", prompt=PROMPT, max_tokens=3, n=2)
+        wait_until(lambda: len(told) == 3)
+    finally:
+        writing.house.listeners.remove(told.append)
+    assert [record.id for record in told] == [one.id, f"{two.id}-0", f"{two.id}-1"]
+    assert [record.result["text"] for record in told[1:]] == [choice.text for choice in two.choices]
+    assert {(record.version, record.row) for record in told} == {("t/eight@1", PROMPT)}
 
 
 def test_stop_ends_the_text_before_it(client: openai.OpenAI, alone: Generator) -> None:
