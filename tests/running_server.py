@@ -59,12 +59,13 @@ class Running:
 
 @contextmanager
 def running(base: str | Base, registry: Registry, place: Path, settings: Settings, *,
-            config: ServerConfig | None = None, runtime_config: RuntimeConfig | None = None) -> Iterator[Running]:
-    """Serve a registry for a block, on a port of its own."""
+            config: ServerConfig | None = None, runtime_config: RuntimeConfig | None = None,
+            is_usual: bool = False) -> Iterator[Running]:
+    """Serve a registry for a block, on a port of its own; in float32 unless it shall be as usual."""
     config = config or ServerConfig(port=0)
     tokens = Tokens(place / "tokens")
     house = build_house(base, registry, tokens, config=config, settings=settings,
-                        runtime_config=runtime_config or RuntimeConfig(dtype="float32"))
+                        runtime_config=None if is_usual else runtime_config or RuntimeConfig(dtype="float32"))
     listener = bind(config)
     server = DrainingServer(uvicorn_config(house), house)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -28,6 +28,8 @@ from adapterhub.cli.output import base_option, guarded, registry_option
 @click.option("--max-rows", "rows", default=512, show_default=True, help="Rows of a request.")
 @click.option("--max-new-tokens", "new_tokens", default=1024, show_default=True, help="Tokens that a row may write.")
 @click.option("--max-queued", "queued_rows", default=2048, show_default=True, help="Rows that may wait.")
+@click.option("--slots", "slots_bytes", default=512 << 20, show_default=True,
+              help="Bytes of memory for loaded adapters; past it those least worth keeping leave.")
 @click.option("--rate", "rows_per_s", default=0.0, show_default=True, help="Rows per second of one token; 0: no limit.")
 @click.option("--max-streams", "streams", default=64, show_default=True, help="Rows of one token that write at once.")
 @base_option
@@ -35,7 +37,8 @@ from adapterhub.cli.output import base_option, guarded, registry_option
 @guarded
 def serve(host: str, port: int, tokens_place: Path | None, certificate: Path | None, key: Path | None, gather_ms: float,
           tokens_per_batch: int, follow_s: float, deadline_s: float, drain_s: float, body_bytes: int, rows: int,
-          new_tokens: int, queued_rows: int, rows_per_s: float, streams: int, base: str, place: str | None) -> None:
+          new_tokens: int, queued_rows: int, rows_per_s: float, streams: int, slots_bytes: int,
+          base: str, place: str | None) -> None:
     """Serve adapters over HTTP: OpenAI's and Hugging Face's forms, and rows of many adapters in one request.
 
     Nothing has to be loaded first: a request names its adapter. What `/docs` shows is the whole interface.
@@ -51,7 +54,8 @@ def serve(host: str, port: int, tokens_place: Path | None, certificate: Path | N
     limits = Limits(body_bytes=body_bytes, rows=rows, new_tokens=new_tokens, queued_rows=queued_rows,
                     rows_per_s=rows_per_s, streams=streams, deadline_s=deadline_s)
     config = ServerConfig(host=host, port=port, certificate=certificate, key=key, gather_s=gather_ms / 1000,
-                          tokens_per_batch=tokens_per_batch, follow_s=follow_s, drain_s=drain_s, limits=limits)
+                          tokens_per_batch=tokens_per_batch, follow_s=follow_s, drain_s=drain_s,
+                          slots_bytes=slots_bytes, limits=limits)
     registries, settings = open_places(place)
     tokens, passed_on = Tokens(tokens_place or default_place()), inherited()
     if passed_on is not None:

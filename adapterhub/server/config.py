@@ -60,6 +60,8 @@ class ServerConfig:
     only let the next ones wait longer."""
     follow_s: float = 0.5
     """An alias or `latest` that was looked up longer ago is looked up again."""
+    slots_bytes: int = 512 * MIB
+    """Memory of adapters that are loaded; past it those least worth keeping leave."""
     drain_s: float = 30.0
     """Told to stop, it lets running requests finish for so long."""
     limits: Limits = field(default_factory=Limits)
@@ -73,7 +75,7 @@ class ServerConfig:
         for path in (self.certificate, self.key):
             if path is not None and not path.is_file():
                 raise InvalidConfig(f"No such file: {path}.", hint="Give the PEM files of the certificate and its key.")
-        for name, low in (("gather_s", 0), ("tokens_per_batch", 1), ("drain_s", 0)):
+        for name, low in (("gather_s", 0), ("tokens_per_batch", 1), ("slots_bytes", 1), ("drain_s", 0)):
             if not getattr(self, name) >= low:
                 raise InvalidConfig(f"{name} is {getattr(self, name)}, expected at least {low}.", hint=f"Raise {name}.")
         if not self.follow_s > 0:

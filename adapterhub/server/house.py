@@ -1,7 +1,7 @@
 """What one server process holds: base, follower, what computes, figures, tokens. Built once, before the port opens."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from adapterhub.bases.load import Base, load_base
 from adapterhub.registry import ReadableRegistry
@@ -100,16 +100,21 @@ class House:
 
 def build_house(base: str | Base, registry: ReadableRegistry, tokens: Tokens, *, config: ServerConfig,
                 runtime_config: RuntimeConfig | None = None, settings: Settings | None = None) -> House:
-    """Load the base and put everything together. Raises BaseNotFound, InvalidConfig."""
+    """Load the base and put everything together; `runtime_config` is another than the usual of this kind of base.
+
+    Raises BaseNotFound, InvalidConfig.
+    """
     settings = settings or Settings.from_environment()
     loaded = load_base(base, cache=settings.cache) if isinstance(base, str) else base
     pinned = PinnedVersions(registry)
     runtime = generator = None
     if writes_text(loaded):
-        generator_config = GeneratorConfig() if runtime_config is None else GeneratorConfig(runtime=runtime_config)
-        generator = Generator(loaded, pinned, config=generator_config, settings=settings)
+        usual = replace(GeneratorConfig().runtime, slots_bytes=config.slots_bytes)
+        budgets = GeneratorConfig(runtime=runtime_config or usual)
+        generator = Generator(loaded, pinned, config=budgets, settings=settings)
     else:
-        runtime = Runtime(loaded, pinned, config=runtime_config, settings=settings)
+        usual = RuntimeConfig(slots_bytes=config.slots_bytes)
+        runtime = Runtime(loaded, pinned, config=runtime_config or usual, settings=settings)
     residents = Residents(runtime, generator, pinned)
     follower = Follower(registry, follow_s=config.follow_s, tell=_log_problem, switched=residents.follow,
                         load=residents.load, fetch=residents.fetch)

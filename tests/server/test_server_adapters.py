@@ -88,6 +88,16 @@ def test_unknown_adapter_is_404_with_near_misses(server: Running, verb: str) -> 
     assert "t/pairs" in reply.json()["error"]["hint"]
 
 
+def test_budget_of_slots_is_the_servers_setting(tiny_base_folder: Path, tiny_settings: Settings, registry: Registry,
+                                                tmp_path: Path) -> None:
+    with running(str(tiny_base_folder), registry, tmp_path, tiny_settings,
+                 config=ServerConfig(port=0, slots_bytes=60_000), is_usual=True) as own:
+        for name in ("intents3", "intents5", "entities", "query-only", "pairs"):
+            assert "result" in own.predict({"adapter": f"t/{name}", "text": "my card"})[0]
+        assert 0 < own.metric("adapterhub_slots_bytes") <= 60_000
+        assert own.metric("adapterhub_adapter_evictions_total") > 0
+
+
 def test_statistics_count_what_was_done(server: Running) -> None:
     server.predict({"adapter": "t/pairs", "text": "my card"}, {"adapter": "t/nobody", "text": "a"})
     told = server.get("/v1/statistics").json()
