@@ -77,17 +77,26 @@ def test_interrupt_signal_to_the_command_leaves_a_folder_and_exit_code_2(
                str(tiny_rows["intents3"]), "--base", str(tiny_base_folder), "--output", str(tmp_path / "out"),
                "--max-length", "32", "--epochs", "1000", "--patience", "1000", "--batch-size", "8"]
     environment = {**os.environ, "ADAPTERHUB_CACHE": str(tmp_path / "cache"), "COLUMNS": "160", "TERM": "xterm"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=standard_error, env=environment) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=standard_error, env=environment,
+                          preexec_fn=listen_to_interrupts) as process:
         os.close(standard_error)
-        shown = read_until(terminal, b"best accuracy", timeout_s=120)  # an epoch has ended: there is a best
-        process.send_signal(signal.SIGINT)
-        shown += read_until(terminal, b"is kept in", timeout_s=60)
-        process.communicate(timeout=60)
+        try:
+            shown = read_until(terminal, b"best accuracy", timeout_s=120)  # an epoch has ended: there is a best
+            process.send_signal(signal.SIGINT)
+            shown += read_until(terminal, b"is kept in", timeout_s=60)
+            process.communicate(timeout=60)
+        finally:
+            process.kill()  # one that never stops shall fail, not hang
     os.close(terminal)
     assert process.returncode == 2, shown.decode()
     assert b"rows/s" in shown
     assert b"Training was stopped" in shown
     check_folder(read_folder(tmp_path / "out"), tiny_base.shapes)
+
+
+def listen_to_interrupts() -> None:
+    """A shell's job in the background is started deaf to them, and so would be what it starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def read_until(terminal: int, text: bytes, *, timeout_s: float) -> bytes:
