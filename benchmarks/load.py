@@ -6,10 +6,10 @@ pages. Nothing looks at the adapters that are there, so the thousandth load cost
 module of every resident adapter several times for each load. The first load of each structure of file (rank, targets,
 labels) is checked tensor by tensor; it takes about 10 ms more and is not in these figures.
 
-Beside PEFT the same load takes 3.2 to 4.4 ms instead of 2.7: PEFT's own drives everything out of the caches. So 11 to 15
-times as fast was measured with 1 resident (15 is asked), and 375 to 550 times with 256 (400 is asked): the targets are met
-on a calm machine only. Against PolyLoRA, which compares no digest and drops heads, four times as fast would be faster
-than the library's own read of the file and one copy: 1.25 to 1.5 was measured, and 1.8 is the most that can be.
+Beside PEFT the same load takes 3.2 to 4.4 ms instead of 2.7: PEFT's own drives everything out of the caches. So 11 to
+15 times as fast was measured with 1 resident (15 is asked), and 375 to 550 times with 256 (400 is asked): the targets
+are met on a calm machine only. Against PolyLoRA, which compares no digest and drops heads, four times as fast would be
+faster than the library's own read of the file and one copy: 1.25 to 1.5 was measured, and 1.8 is the most that can be.
 """
 
 import time
