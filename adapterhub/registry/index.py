@@ -4,6 +4,7 @@ It is refreshed from the registry's own files; who deletes it loses nothing but 
 It knows what is stored, not how a question is put (find.py).
 """
 
+import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -21,7 +22,7 @@ from adapterhub.registry.resolve import paths
 from adapterhub.registry.search import Listing, read_listing
 from adapterhub.registry.stores import Store
 
-SCHEMA = 3
+SCHEMA = 4
 CARD_CHARACTERS = 4000
 """Of each card are indexed; what an adapter is for stands at its beginning."""
 _BATCH = 1000
@@ -78,7 +79,7 @@ class SearchIndex:
         with self.connection as connection:
             connection.execute("CREATE TEMP TABLE IF NOT EXISTS seen (path TEXT PRIMARY KEY, stamp TEXT) WITHOUT ROWID")
             connection.execute("DELETE FROM seen")
-            for batch in _batched(_stamps(self._store), _BATCH):
+            for batch in _batched(self._stamps(), _BATCH):
                 connection.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?)", batch)
             gone = connection.execute("SELECT id FROM adapter WHERE path NOT IN (SELECT path FROM seen)").fetchall()
             changed = connection.execute(
@@ -93,6 +94,22 @@ class SearchIndex:
     def close(self) -> None:
         """Close the file."""
         self.connection.close()
+
+    def _stamps(self) -> Iterator[tuple[str, str]]:
+        """Yield each adapter's name with what changes whenever something of it does; empty where it just changed."""
+        store = self._store
+        if store.root is not None:
+            too_fresh = int(datetime.now(UTC).timestamp() * 10**9) - _FRESH_NS
+            for batch in _batched(paths(store), _BATCH):
+                known = dict(self.connection.execute(
+                    "SELECT path, stamp FROM adapter WHERE path IN (SELECT value FROM json_each(?))",
+                    (json.dumps(batch),)))
+                for path in batch:
+                    yield path, _local_stamp(f"{store.root}/{path}", known.get(path, ""), too_fresh)
+        elif isinstance(store, HasStamps):
+            yield from store.stamps()
+        else:
+            yield from _listed_stamps(store)
 
     def _forget(self, ids: Iterable[int]) -> None:
         for batch in _batched(ids, _BATCH):
@@ -150,14 +167,7 @@ def _facts(listing: Listing) -> tuple[str | int | None, ...]:
             version.published_at, max(moves, default=None))
 
 
-def _stamps(store: Store) -> Iterator[tuple[str, str]]:
-    """Yield each adapter's name with what changes whenever something of it does; empty where it just changed."""
-    if store.root is not None:
-        yield from _local_stamps(store, str(store.root))
-        return
-    if isinstance(store, HasStamps):
-        yield from store.stamps()
-        return
+def _listed_stamps(store: Store) -> Iterator[tuple[str, str]]:
     entries = (entry for entry in store.entries("") if entry.key.count("/") >= 3)
     for path, group in groupby(entries, key=lambda entry: "/".join(entry.key.split("/", 2)[:2])):
         if layout.is_path(path):
@@ -165,16 +175,28 @@ def _stamps(store: Store) -> Iterator[tuple[str, str]]:
             yield path, sha256_of_bytes(repr(kept).encode())  # objects are never changed: their names say it all
 
 
-def _local_stamps(store: Store, root: str) -> Iterator[tuple[str, str]]:
-    """A folder's time changes when something is created in it: a version, its yank, an alias, its move."""
-    too_fresh = int(datetime.now(UTC).timestamp() * 10**9) - _FRESH_NS
-    for path in paths(store):
-        place = f"{root}/{path}"
-        times = [_time_ns(f"{place}/versions")]
-        times += [_time_ns(f"{place}/versions/{number}") for number in _names(f"{place}/versions")]
-        aliases = _names(f"{place}/aliases")
-        times += [_time_ns(f"{place}/aliases/{alias}") for alias in aliases]
-        yield path, "" if max(times) > too_fresh else ".".join(map(str, times))
+def _local_stamp(place: str, known: str, too_fresh: int) -> str:
+    """Tell when anything was created in an adapter: a version, its yank, an alias, its move; empty where just now.
+
+    A folder's time changes when an entry is added to or removed from it. So where the time of `versions/` or
+    `aliases/` is the `known` one, the known names in it still hold, and asking for one time replaces a listing.
+    What changed less than a moment ago is never known: two changes within one tick would show one time.
+    The form is time/name/time/name/time for the versions, then the same after `//`: no name holds a slash.
+    """
+    kinds, newest = [], 0
+    for kind, was in zip(("versions", "aliases"), known.split("//") if known else ("", ""), strict=True):
+        folder = f"{place}/{kind}"
+        time = _time_ns(folder)  # before the listing: what is created between them is seen the next time
+        parts = was.split("/")
+        names = parts[1::2] if parts[0] == str(time) else _names(folder)
+        newest = max(newest, time)
+        text = str(time)
+        for name in names:
+            time = _time_ns(f"{folder}/{name}")
+            newest = max(newest, time)
+            text += f"/{name}/{time}"
+        kinds.append(text)
+    return "" if newest > too_fresh else "//".join(kinds)
 
 
 def _time_ns(folder: str) -> int:

@@ -1,6 +1,7 @@
 """The index finds what the registry holds, keeps up with each change, and may be thrown away at any time."""
 
 import os
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -141,6 +142,63 @@ def test_change_within_the_clocks_tick_is_seen(registry: Registry, index: Search
     os.utime(folder, ns=(facts.st_atime_ns, facts.st_mtime_ns))
     index.refresh()
     assert find(index, Filters(min_metrics=(("accuracy", 0.95),))).paths == ("b/other",)
+
+
+@pytest.mark.parametrize("change", ["version", "yank", "alias", "move"])
+def test_change_right_after_a_refresh_within_the_same_tick_is_seen(change: str, registry: Registry,
+                                                                  index: SearchIndex, tmp_path: Path) -> None:
+    registry.publish(write(tmp_path / "n1", 21, accuracy=0.2), "a/bank")
+    folder = Path(registry.where) / "a/bank"
+    now = time.time_ns()
+    one_tick(folder, now)
+    index.refresh()
+    if change == "version":
+        registry.publish(write(tmp_path / "n2", 22, accuracy=0.1), "a/bank")
+    elif change == "yank":
+        registry.yank("a/bank@2", "wrong labels")
+    else:
+        registry.promote("a/bank@2", "staging" if change == "alias" else "production")
+    one_tick(folder, now)
+    assert index.refresh() >= 1
+    row = index.connection.execute("SELECT id, version FROM adapter WHERE path = 'a/bank'").fetchone()
+    aliases = dict(index.connection.execute("SELECT name, version FROM alias WHERE adapter = ?", (row[0],)))
+    assert row[1] == {"version": 3, "yank": 1}.get(change, 2)
+    assert aliases == {"production": 2 if change == "move" else 1, **({"staging": 2} if change == "alias" else {})}
+
+
+@pytest.mark.parametrize("change", ["version", "yank", "alias", "move"])
+def test_change_to_an_adapter_whose_names_are_remembered_is_seen(change: str, registry: Registry,
+                                                                index: SearchIndex, tmp_path: Path) -> None:
+    registry.publish(write(tmp_path / "n1", 21, accuracy=0.2), "a/bank")
+    aged(registry)
+    index.refresh()
+    assert index.refresh() == 0
+    if change == "version":
+        registry.publish(write(tmp_path / "n2", 22, accuracy=0.1), "a/bank")
+    elif change == "yank":
+        registry.yank("a/bank@2", "wrong labels")
+    else:
+        registry.promote("a/bank@2", "staging" if change == "alias" else "production")
+    assert index.refresh() == 1
+    again = SearchIndex(registry.store, tmp_path / "again.sqlite")
+    again.refresh()
+    facts = ("SELECT path, adapter.version, name, alias.version FROM adapter "
+             "LEFT JOIN alias ON adapter = adapter.id ORDER BY path, name")
+    assert index.connection.execute(facts).fetchall() == again.connection.execute(facts).fetchall()
+
+
+def test_refresh_lists_no_folder_of_an_unchanged_adapter(registry: Registry, index: SearchIndex,
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    aged(registry)
+    index.refresh()
+    monkeypatch.setattr("adapterhub.registry.index._names", lambda folder: pytest.fail(f"{folder} was listed"))
+    assert index.refresh() == 0
+
+
+def one_tick(folder: Path, now_ns: int) -> None:
+    """Give all below a folder one time, as a coarse clock of a file system would."""
+    for place, _, _ in os.walk(folder):
+        os.utime(place, ns=(now_ns, now_ns))
 
 
 def test_index_made_anew_says_the_same(registry: Registry, index: SearchIndex, tmp_path: Path) -> None:
