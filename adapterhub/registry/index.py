@@ -18,7 +18,6 @@ from adapterhub.errors import StorageError
 from adapterhub.files import sha256_of_bytes, storage_errors
 from adapterhub.registry import layout
 from adapterhub.registry.entry import HasStamps
-from adapterhub.registry.resolve import paths
 from adapterhub.registry.search import Listing, read_listing
 from adapterhub.registry.stores import Store
 
@@ -99,13 +98,17 @@ class SearchIndex:
         """Yield each adapter's name with what changes whenever something of it does; empty where it just changed."""
         store = self._store
         if store.root is not None:
+            root = str(store.root)
             too_fresh = int(datetime.now(UTC).timestamp() * 10**9) - _FRESH_NS
-            for batch in _batched(paths(store), _BATCH):
+            namespaces = (name for name in store.folders("") if layout.is_path(f"{name}/x"))
+            found = (f"{namespace}/{name}" for namespace in namespaces for name in store.folders(namespace))
+            for batch in _batched(found, _BATCH):
                 known = dict(self.connection.execute(
                     "SELECT path, stamp FROM adapter WHERE path IN (SELECT value FROM json_each(?))",
                     (json.dumps(batch),)))
                 for path in batch:
-                    yield path, _local_stamp(f"{store.root}/{path}", known.get(path, ""), too_fresh)
+                    if path in known or layout.is_path(path):  # what is known was a name when it was written
+                        yield path, _local_stamp(f"{root}/{path}", known.get(path, ""), too_fresh)
         elif isinstance(store, HasStamps):
             yield from store.stamps()
         else:
