@@ -156,5 +156,3 @@ def _adapter(listing: Listing) -> ModelBody:
 def _seconds(moment: str) -> int:
     """Return a moment of ISO 8601 as seconds since 1970, which is what OpenAI's clients read."""
     return int(datetime.fromisoformat(moment).timestamp()) if moment else 0
-
-

@@ -228,5 +228,3 @@ def test_runtime_refuses_the_original_with_the_command_that_converts_it(trained:
     with pytest.raises(InvalidFolder) as caught:
         read_folder(folder)
     assert str(caught.value).endswith(f"adapterhub convert {folder} --rank 16 --output {folder}-lora")
-
-

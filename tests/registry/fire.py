@@ -89,5 +89,3 @@ def _waiting(act: str, call: Call, gate: int, opened: int) -> int:
         os._exit(0)
     os.close(answered)
     return answer
-
-
