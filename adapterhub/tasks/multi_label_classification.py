@@ -8,29 +8,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from adapterhub.data.columns import Columns
 from adapterhub.errors import DataError
 from adapterhub.tasks.classification_metrics import label_report, macro_f1
+from adapterhub.tasks.rows import require_known
+from adapterhub.tasks.sequence_head import SequenceHead
 from adapterhub.tasks.subwords import encode_rows
 from adapterhub.tasks.task import Evaluation, Example, Row
-from adapterhub.tasks.text_classification import parse_text_row, require_known
 
 THRESHOLD = 0.5
 """Probability from which on a label holds: where each label's own cross entropy says yes."""
 
 
-class MultiLabelClassification:
+class MultiLabelClassification(SequenceHead):
     """Labels that do not exclude each other, by the architecture's own sequence-classification head."""
 
     name = "multi-label-classification"
     columns = Columns(required=("text", "labels"), optional=("text_pair",))
-    auto_class = AutoModelForSequenceClassification
-    peft_task_type = "SEQ_CLS"
     metrics: tuple[str, ...] = ("micro_f1", "macro_f1", "exact_match")
-    stratify_by: str | None = None
-    has_stretches = False
 
     def labels_of(self, rows: Sequence[Row]) -> list[str]:
         """Return the labels of training rows, sorted. Raises DataError where there is none."""
@@ -45,15 +42,6 @@ class MultiLabelClassification:
         require_known({label for row in rows for label in row.get("labels", ())}, labels)
         targets = [[float(label in row["labels"]) for label in labels] if "labels" in row else None for row in rows]
         return encode_rows(rows, targets, tokenizer, max_length)
-
-    def lessons(self, examples: Sequence[Example]) -> list[Example]:
-        """Return the examples: each is learned as a whole."""
-        return list(examples)
-
-    def outputs(self, model_output: Any, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Return the logits [B, L]."""
-        logits: torch.Tensor = model_output.logits
-        return logits
 
     def loss(self, outputs: list[torch.Tensor], examples: Sequence[Example]) -> torch.Tensor:
         """Return the mean binary cross entropy over rows and labels."""
@@ -78,7 +66,3 @@ class MultiLabelClassification:
         order = scores.argsort(descending=True).tolist()
         ranked = [{"label": labels[i], "score": float(scores[i])} for i in order]
         return {"labels": [line["label"] for line in ranked if line["score"] >= THRESHOLD], "top": ranked[:3]}
-
-    def parse_row(self, row: Any) -> Row:
-        """Accept a text, a pair of texts, or a mapping with `text` and, for pairs, `text_pair`."""
-        return parse_text_row(row, self.name)

@@ -8,10 +8,10 @@ from transformers import AutoModelForQuestionAnswering, PreTrainedTokenizerBase
 
 from adapterhub.data.columns import Columns
 from adapterhub.errors import DataError
+from adapterhub.tasks.rows import require_texts
 from adapterhub.tasks.span_metrics import exact_match, overlap_f1
 from adapterhub.tasks.stretches import encode_stretches
 from adapterhub.tasks.task import Evaluation, Example, Row, TokenSequence
-from adapterhub.tasks.text_classification import require_texts
 
 MAX_ANSWER_TOKENS = 30
 """Source: Devlin et al. 2018 (BERT), run_squad.py, max_answer_length."""

@@ -10,9 +10,9 @@ from transformers import AutoModel, PreTrainedTokenizerBase
 from adapterhub.data.columns import Columns
 from adapterhub.errors import DataError, PredictionError
 from adapterhub.tasks.regression_metrics import spearman
+from adapterhub.tasks.rows import require_texts
 from adapterhub.tasks.subwords import encode_texts
 from adapterhub.tasks.task import Evaluation, Example, Row
-from adapterhub.tasks.text_classification import require_texts
 
 SCALE = 20.0
 """Multiplies cosines before the softmax. Source: sentence-transformers, MultipleNegativesRankingLoss."""

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from adapterhub.data.columns import Columns
-from adapterhub.errors import DataError, PredictionError
+from adapterhub.errors import DataError
 from adapterhub.tasks.classification_metrics import class_report, macro_f1
+from adapterhub.tasks.rows import require_known
+from adapterhub.tasks.sequence_head import SequenceHead
 from adapterhub.tasks.subwords import encode_rows
 from adapterhub.tasks.task import Evaluation, Example, Row
 
@@ -16,16 +18,13 @@ OUT_OF_SCOPE_LABELS = ("oos", "out_of_scope", "out-of-scope")
 """Labels that mean 'none of the others'; where one is present, it is also measured apart."""
 
 
-class TextClassification:
+class TextClassification(SequenceHead):
     """Single-label classification with the architecture's own sequence-classification head."""
 
     name = "text-classification"
     columns = Columns(required=("text", "label"), optional=("text_pair",))
-    auto_class = AutoModelForSequenceClassification
-    peft_task_type = "SEQ_CLS"
     metrics: tuple[str, ...] = ("accuracy", "macro_f1")
     stratify_by: str | None = "label"
-    has_stretches = False
 
     def labels_of(self, rows: Sequence[Row]) -> list[str]:
         """Return the labels of training rows, sorted. Raises DataError where there is only one."""
@@ -41,15 +40,6 @@ class TextClassification:
         require_known({row["label"] for row in rows if "label" in row}, labels)
         index = {label: i for i, label in enumerate(labels)}
         return encode_rows(rows, [index.get(row.get("label", "")) for row in rows], tokenizer, max_length)
-
-    def lessons(self, examples: Sequence[Example]) -> list[Example]:
-        """Return the examples: each is learned as a whole."""
-        return list(examples)
-
-    def outputs(self, model_output: Any, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Return the logits [B, L]."""
-        logits: torch.Tensor = model_output.logits
-        return logits
 
     def loss(self, outputs: list[torch.Tensor], examples: Sequence[Example]) -> torch.Tensor:
         """Return the cross entropy."""
@@ -78,38 +68,6 @@ class TextClassification:
         top = [{"label": labels[int(i)], "score": float(score)} for score, i in zip(*best, strict=True)]
         return {**top[0], "top": top}
 
-    def parse_row(self, row: Any) -> Row:
-        """Accept a text, a pair of texts, or a mapping with `text` and, for pairs, `text_pair`."""
-        return parse_text_row(row, self.name)
-
-
-def parse_text_row(row: Any, task: str) -> Row:
-    """Accept a text, a pair of texts, or a mapping with `text` and `text_pair`. Raises PredictionError."""
-    if isinstance(row, str):
-        row = {"text": row}
-    elif isinstance(row, (list, tuple)) and len(row) == 2:
-        row = {"text": row[0], "text_pair": row[1]}
-    return require_texts(row, task, ("text",), ("text_pair",))
-
-
-def require_known(found: set[str], labels: Sequence[str]) -> None:
-    """Raise DataError for labels that training did not see."""
-    if unknown := sorted(found - set(labels)):
-        raise DataError(f"Labels {unknown[:5]} are not among the adapter's {len(labels)} labels.",
-                        hint=f"It knows {', '.join(list(labels)[:8])}{' ...' if len(labels) > 8 else ''}.")
-
-
-def require_texts(row: Any, task: str, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> Row:
-    """Return the named texts of a row. Raises PredictionError where one is missing, empty or no text."""
-    if not isinstance(row, dict):
-        raise PredictionError(f"A row for {task} must be a text or a mapping, found {type(row).__name__}.",
-                              hint=f"Give {' and '.join(required)}.")
-    kept = {name: row[name] for name in (*required, *optional) if name in row}
-    for name in (*required, *kept):
-        if not isinstance(kept.get(name), str) or not kept[name].strip():
-            raise PredictionError(f"A row for {task} has no {name}: {str(row)[:80]}.",
-                                  hint=f"Give {' and '.join(required)} as texts that are not empty.")
-    return kept
 
 
 def _share_right(truth: Sequence[int], predicted: Sequence[int], chosen: Sequence[bool]) -> float:

@@ -4,26 +4,22 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from adapterhub.data.columns import Columns
 from adapterhub.errors import DataError
 from adapterhub.tasks.regression_metrics import regression_report
+from adapterhub.tasks.sequence_head import SequenceHead
 from adapterhub.tasks.subwords import encode_rows
 from adapterhub.tasks.task import Evaluation, Example, Row
-from adapterhub.tasks.text_classification import parse_text_row
 
 
-class TextRegression:
+class TextRegression(SequenceHead):
     """A number by the architecture's own sequence-classification head with one output, as it is, of any scale."""
 
     name = "text-regression"
     columns = Columns(required=("text", "score"), optional=("text_pair",))
-    auto_class = AutoModelForSequenceClassification
-    peft_task_type = "SEQ_CLS"
     metrics: tuple[str, ...] = ("spearman", "pearson", "r2", "rmse", "mae")
-    stratify_by: str | None = None
-    has_stretches = False
 
     def labels_of(self, rows: Sequence[Row]) -> list[str]:
         """Return the name of the one output. Raises DataError where every row has the same number."""
@@ -36,15 +32,6 @@ class TextRegression:
                max_length: int) -> list[Example]:
         """Encode texts or pairs."""
         return encode_rows(rows, [row.get("score") for row in rows], tokenizer, max_length)
-
-    def lessons(self, examples: Sequence[Example]) -> list[Example]:
-        """Return the examples: each is learned as a whole."""
-        return list(examples)
-
-    def outputs(self, model_output: Any, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Return the number [B, 1]."""
-        logits: torch.Tensor = model_output.logits
-        return logits
 
     def loss(self, outputs: list[torch.Tensor], examples: Sequence[Example]) -> torch.Tensor:
         """Return the mean squared error."""
@@ -60,7 +47,3 @@ class TextRegression:
     def decode(self, outputs: list[torch.Tensor], example: Example, labels: Sequence[str]) -> dict[str, Any]:
         """Return the number."""
         return {"score": float(outputs[0])}
-
-    def parse_row(self, row: Any) -> Row:
-        """Accept a text, a pair of texts, or a mapping with `text` and, for pairs, `text_pair`."""
-        return parse_text_row(row, self.name)

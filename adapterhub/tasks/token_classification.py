@@ -12,9 +12,9 @@ from transformers import AutoModelForTokenClassification, PreTrainedTokenizerBas
 from adapterhub.data.columns import Columns
 from adapterhub.errors import DataError, PredictionError
 from adapterhub.tasks.classification_metrics import class_report
+from adapterhub.tasks.rows import require_texts
 from adapterhub.tasks.subwords import was_cut
 from adapterhub.tasks.task import ClassScore, Evaluation, Example, Row, TokenSequence
-from adapterhub.tasks.text_classification import require_texts
 
 IGNORED = -100
 """Target of special tokens and of a word's later subwords; torch's cross entropy skips it."""
