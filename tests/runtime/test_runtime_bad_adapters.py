@@ -8,30 +8,11 @@ import pytest
 
 from adapterhub.adapter.peft_config import WEIGHTS_FILE
 from adapterhub.errors import AdapterHubError, InvalidFolder, NoRoom, RankTooLarge
-from adapterhub.registry import Registry
 from adapterhub.runtime.answer import Answer, Failure
-from adapterhub.runtime.config import RuntimeConfig
 from adapterhub.runtime.engine import Runtime
-from adapterhub.settings import Settings
 
 Change = Callable[[Path], None]
 RuntimeOf = Callable[..., Runtime]
-
-
-@pytest.fixture
-def registry(tiny_adapters: dict[str, Path], tmp_path: Path) -> Registry:
-    registry = Registry(tmp_path / "registry")
-    for name, folder in tiny_adapters.items():
-        registry.publish(folder, f"t/{name}")
-    return registry
-
-
-@pytest.fixture
-def runtime_of(tiny_base_folder: Path, tiny_settings: Settings, registry: Registry) -> RuntimeOf:
-    def build(**options: object) -> Runtime:
-        config = RuntimeConfig(dtype="float32", **options)  # type: ignore[arg-type]
-        return Runtime(str(tiny_base_folder), registry, settings=tiny_settings, config=config)
-    return build
 
 
 def flip(folder: Path) -> None:

@@ -33,7 +33,6 @@ from adapterhub.runtime.answer import Answer, Failure
 from adapterhub.runtime.config import RuntimeConfig
 from adapterhub.runtime.engine import Runtime
 from adapterhub.runtime.pending import PendingRows
-from adapterhub.settings import Settings
 from adapterhub.tasks.table import find_task
 
 FLOAT32 = 1e-5
@@ -42,11 +41,6 @@ BFLOAT16_ROUNDINGS = 4.0
 """The runtime rounds to 8 bits as often as the stock base in bfloat16 does, elsewhere: two errors of one size, which
 may add, and whose largest over all rows is about twice that of one row."""
 NAMES = ("t/a", "t/b", "t/c")
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, tiny_base_folder: Path, tiny_settings: Settings) -> World:
-    return World(tmp_path_factory.mktemp("world"), tiny_base_folder, tiny_settings)
 
 
 @dataclass(slots=True)

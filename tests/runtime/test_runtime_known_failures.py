@@ -23,15 +23,9 @@ from adapterhub.registry import Registry
 from adapterhub.runtime.answer import Answer, Failure
 from adapterhub.runtime.config import RuntimeConfig
 from adapterhub.runtime.engine import Runtime
-from adapterhub.settings import Settings
 from adapterhub.tasks.table import find_task
 
 TOLERANCE = 1e-5
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, tiny_base_folder: Path, tiny_settings: Settings) -> World:
-    return World(tmp_path_factory.mktemp("world"), tiny_base_folder, tiny_settings)
 
 
 @dataclass(slots=True)

@@ -11,9 +11,7 @@ from stock import stock_model, stock_outputs
 
 from adapterhub.adapter.folder import read_folder
 from adapterhub.registry import Registry
-from adapterhub.runtime.config import RuntimeConfig
 from adapterhub.runtime.engine import Runtime
-from adapterhub.settings import Settings
 
 TOLERANCE = 1e-5
 """float32 sums in another order: the runtime folds the scaling into B and pads rows to the longest."""
@@ -23,22 +21,6 @@ ROWS: list[tuple[str | None, Any]] = [
     ("t/query-only", "what about the new loan rate, please"), ("t/intents3", "my trip to oslo " * 4),
     ("t/pairs", "one text"), ("t/entities", ["zanzibar", "new"]), ("t/intents5", ("ball", "team goal")),
 ]
-
-
-@pytest.fixture
-def registry(tiny_adapters: dict[str, Path], tmp_path: Path) -> Registry:
-    registry = Registry(tmp_path / "registry")
-    for name, folder in tiny_adapters.items():
-        registry.publish(folder, f"t/{name}")
-    return registry
-
-
-@pytest.fixture
-def runtime_of(tiny_base_folder: Path, tiny_settings: Settings, registry: Registry) -> Callable[..., Runtime]:
-    def build(**options: Any) -> Runtime:
-        config = RuntimeConfig(dtype="float32", gather_s=30, **options)
-        return Runtime(str(tiny_base_folder), registry, settings=tiny_settings, config=config)
-    return build
 
 
 @pytest.fixture(scope="session")

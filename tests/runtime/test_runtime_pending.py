@@ -2,28 +2,21 @@
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapterhub.errors import Cancelled, DeadlinePassed
-from adapterhub.registry import Registry
 from adapterhub.runtime.answer import Answer, Failure
-from adapterhub.runtime.config import RuntimeConfig
 from adapterhub.runtime.engine import Runtime
-from adapterhub.settings import Settings
 
-ROWS = [("t/intents3", "my card"), ("t/entities", "anna is in rome"), (None, "a bare text")]
+ROWS: list[tuple[str | None, str]] = [
+    ("t/intents3", "my card"), ("t/entities", "anna is in rome"), (None, "a bare text")]
 
 
 @pytest.fixture
-def runtime(tiny_base_folder: Path, tiny_settings: Settings, tiny_adapters: dict[str, Path],
-            tmp_path: Path) -> Runtime:
-    registry = Registry(tmp_path / "registry")
-    for name, folder in tiny_adapters.items():
-        registry.publish(folder, f"t/{name}")
-    return Runtime(str(tiny_base_folder), registry, settings=tiny_settings, config=RuntimeConfig(dtype="float32"))
+def runtime(runtime_of: Callable[..., Runtime]) -> Runtime:
+    return runtime_of()
 
 
 def test_submitted_rows_are_answered_when_they_are_waited_for(runtime: Runtime) -> None:
