@@ -1,7 +1,6 @@
 """Requests of all adapters gather for a moment and are computed together, in one thread. It knows no HTTP."""
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from adapterhub.server.config import ServerConfig
 from adapterhub.server.errors import InternalFault, TooBusy
 from adapterhub.server.fair_queue import FairQueue, Ticket
 from adapterhub.server.tokens import ANYBODY
+from adapterhub.server.worker import Worker
 
 _SPEED_SMOOTHING = 0.2
 """Weight of the newest batch in the speed that is reckoned with."""
@@ -32,35 +32,16 @@ class QueueState:
     n_batches: int
 
 
-class Batcher:
+class Batcher(Worker):
     """One worker thread over one runtime. `answer` is called in the event loop; everything else may be anywhere."""
 
     def __init__(self, runtime: Runtime, config: ServerConfig, report: Callable[[BaseException], object]) -> None:
         """`report` is told of faults of our own."""
+        super().__init__("batcher")
         self._runtime, self._config, self._report = runtime, config, report
         self._queue = FairQueue()
-        self._wakes = threading.Condition()  # guards the queue and the fields below
-        self._is_closed = False
         self._tokens_per_s = 0.0
         self._n_batches = 0
-        self._worker = threading.Thread(target=self._work, name="adapterhub-batcher", daemon=True)
-
-    def start(self) -> None:
-        """Begin to compute."""
-        self._worker.start()
-
-    def close(self) -> None:
-        """End the worker after the batch at hand; what still waits fails as cancelled."""
-        with self._wakes:
-            self._is_closed = True
-            self._wakes.notify()
-        if self._worker.is_alive():
-            self._worker.join()
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the worker runs."""
-        return self._worker.is_alive()
 
     def state(self) -> QueueState:
         """Return how many wait, and how fast they are computed."""

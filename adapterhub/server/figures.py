@@ -1,5 +1,7 @@
 """What the runtime, the generator, the queue and the follower count, as figures for Prometheus."""
 
+from adapterhub.runtime.generation.statistics import GenerationStatistics
+from adapterhub.runtime.statistics import Statistics
 from adapterhub.server.follow import Follower
 from adapterhub.server.metrics import Gauged
 from adapterhub.server.service import RowService
@@ -14,18 +16,24 @@ def figures(rows: RowService | None, writing: WritingService | None, follower: F
     return found + (_of_rows(rows) if rows else []) + (_of_writing(writing) if writing else [])
 
 
+def _of_adapters(now: Statistics | GenerationStatistics) -> list[Gauged]:
+    return [
+        Gauged("passes_total", "Passes through the base.", now.n_passes, is_count=True),
+        Gauged("adapter_loads_total", "Adapters copied into slots.", now.n_loads, is_count=True),
+        Gauged("adapter_evictions_total", "Adapters that left for others.", now.n_evictions, is_count=True),
+        Gauged("adapters_resident", "Adapters in slots.", now.n_resident),
+        Gauged("slots_bytes", "Memory of adapters in slots.", now.slots_bytes),
+    ]
+
+
 def _of_rows(service: RowService) -> list[Gauged]:
     now, queue = service.runtime.statistics(), service.batcher.state()
     return [
-        Gauged("passes_total", "Passes through the base.", now.n_passes, is_count=True),
+        *_of_adapters(now),
         Gauged("compute_seconds_total", "Seconds of passes.", now.compute_seconds, is_count=True),
-        Gauged("adapter_loads_total", "Adapters copied into slots.", now.n_loads, is_count=True),
-        Gauged("adapter_load_seconds_total", "Seconds of that.", now.load_seconds, is_count=True),
-        Gauged("adapter_evictions_total", "Adapters that left for others.", now.n_evictions, is_count=True),
+        Gauged("adapter_load_seconds_total", "Seconds of loading.", now.load_seconds, is_count=True),
         Gauged("adapter_registry_reads_total", "Adapters read from the registry.", now.n_registry_reads, is_count=True),
         Gauged("adapter_fetch_failures_total", "Adapters that could not be read.", now.n_fetch_failures, is_count=True),
-        Gauged("adapters_resident", "Adapters in slots.", now.n_resident),
-        Gauged("slots_bytes", "Memory of adapters in slots.", now.slots_bytes),
         Gauged("host_bytes", "Memory of files that wait for a slot.", now.host_bytes),
         Gauged("queue_rows", "Rows that wait for a pass.", queue.n_rows),
         Gauged("queue_tokens", "About so many tokens of them.", queue.n_tokens),
@@ -37,11 +45,7 @@ def _of_rows(service: RowService) -> list[Gauged]:
 def _of_writing(service: WritingService) -> list[Gauged]:
     now = service.generator.statistics()
     return [
-        Gauged("passes_total", "Passes through the base.", now.n_passes, is_count=True),
-        Gauged("adapter_loads_total", "Adapters copied into slots.", now.n_loads, is_count=True),
-        Gauged("adapter_evictions_total", "Adapters that left for others.", now.n_evictions, is_count=True),
-        Gauged("adapters_resident", "Adapters in slots.", now.n_resident),
-        Gauged("slots_bytes", "Memory of adapters in slots.", now.slots_bytes),
+        *_of_adapters(now),
         Gauged("cache_bytes", "Memory of keys and values.", now.cache_bytes),
         Gauged("queue_rows", "Rows that wait for a pass.", now.n_waiting),
         Gauged("rows_writing", "Rows that write.", now.n_running),

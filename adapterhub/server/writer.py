@@ -1,7 +1,6 @@
 """Rows that write: one thread steps the generator for all of them, and hands new tokens to the event loop."""
 
 import asyncio
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +12,7 @@ from adapterhub.runtime.generation.row import Generated, TokenPiece
 from adapterhub.runtime.generation.settings import GenerationSettings
 from adapterhub.runtime.generation.stream import TokenStream
 from adapterhub.server.errors import InternalFault
+from adapterhub.server.worker import Worker
 
 
 @dataclass(slots=True, eq=False)
@@ -27,9 +27,7 @@ class Draft:
 
     async def more(self) -> list[TokenPiece]:
         """Wait for new tokens and return them; none: the row has ended. Raises the row's own error."""
-        while not self._pieces and self.outcome is None:
-            self._has_news.clear()
-            await self._has_news.wait()
+        await self._news()
         pieces, self._pieces = self._pieces, []
         if not pieces and isinstance(self.outcome, AdapterHubError):
             raise self.outcome
@@ -37,9 +35,7 @@ class Draft:
 
     async def started(self) -> None:
         """Wait for the first token or the end. Raises the row's own error where it has written nothing."""
-        while not self._pieces and self.outcome is None:
-            self._has_news.clear()
-            await self._has_news.wait()
+        await self._news()
         if not self._pieces and isinstance(self.outcome, AdapterHubError):
             raise self.outcome
 
@@ -49,35 +45,21 @@ class Draft:
         self.outcome = outcome if outcome is not None else self.outcome
         self._has_news.set()
 
+    async def _news(self) -> None:
+        while not self._pieces and self.outcome is None:
+            self._has_news.clear()
+            await self._has_news.wait()
 
-class Writer:
+
+class Writer(Worker):
     """One thread over one generator. `write` and `cancel` are called in the event loop."""
 
     def __init__(self, generator: Generator, report: Callable[[BaseException], object]) -> None:
         """`report` is told of faults of our own."""
+        super().__init__("writer")
         self._generator, self._report = generator, report
-        self._wakes = threading.Condition()  # guards the three fields below
         self._drafts: list[Draft] = []
         self._cancelled: list[Draft] = []
-        self._is_closed = False
-        self._thread = threading.Thread(target=self._work, name="adapterhub-writer", daemon=True)
-
-    def start(self) -> None:
-        """Begin to step."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """End the thread; rows that still write are cancelled."""
-        with self._wakes:
-            self._is_closed = True
-            self._wakes.notify()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
 
     @property
     def n_drafts(self) -> int:
