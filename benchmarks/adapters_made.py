@@ -126,13 +126,19 @@ def _values(name: str, value: torch.Tensor, random: torch.Generator) -> torch.Te
 
 
 def _manifest(base: Base, recipe: Recipe, seed: int, files: dict[str, bytes], n_parameters: int) -> Manifest:
+    method = MethodFacts(name="lora", rank=recipe.rank, target_modules=list(recipe.targets), n_parameters=n_parameters,
+                         dtype=str(recipe.dtype).removeprefix("torch."))
+    described = invented_manifest(base, "text-classification", method, files, seed)
+    return replace(described, labels=recipe.labels, base=replace(base.facts, id="embedded"),
+                   head=HeadFacts(modules=list(recipe.head), max_length=128),
+                   metrics=[Metric(name="accuracy", split="test", value=0.0, n_rows=0)],
+                   probe=[ProbeRow(input_ids=[101, 102], outputs=[0.0] * recipe.n_labels)])
+
+
+def invented_manifest(base: Base, task: str, method: MethodFacts, files: dict[str, bytes], seed: int) -> Manifest:
+    """Return the manifest of an adapter without head, whose values were drawn and not trained."""
     return Manifest(
-        task="text-classification", labels=recipe.labels,
-        method=MethodFacts(name="lora", rank=recipe.rank, target_modules=list(recipe.targets),
-                           n_parameters=n_parameters, dtype=str(recipe.dtype).removeprefix("torch.")),
-        base=replace(base.facts, id="embedded"), head=HeadFacts(modules=list(recipe.head), max_length=128),
-        data=DataFacts(name="none: invented values", digest="0" * 64, n_rows={"train": 0}),
-        metrics=[Metric(name="accuracy", split="test", value=0.0, n_rows=0)],
+        task=task, labels=[], method=method, base=base.facts, head=HeadFacts(modules=[], max_length=base.max_length),
+        data=DataFacts(name="none: invented values", digest="0" * 64, n_rows={"train": 0}), metrics=[], probe=[],
         training=TrainingFacts(seed=seed, hyperparameters={}, versions={}, seconds=0.0, peak_memory_bytes=0),
-        probe=[ProbeRow(input_ids=[101, 102], outputs=[0.0] * recipe.n_labels)],
         files={name: FileFacts(sha256=sha256_of_bytes(data), size_bytes=len(data)) for name, data in files.items()})

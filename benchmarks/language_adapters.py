@@ -10,19 +10,12 @@ from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from adapterhub.adapter.folder import CARD_FILE
-from adapterhub.adapter.manifest import (
-    MANIFEST_FILE,
-    DataFacts,
-    FileFacts,
-    HeadFacts,
-    Manifest,
-    MethodFacts,
-    TrainingFacts,
-)
+from adapterhub.adapter.manifest import MANIFEST_FILE, MethodFacts
 from adapterhub.adapter.peft_config import CONFIG_FILE, WEIGHTS_FILE
 from adapterhub.bases.load import Base
-from adapterhub.files import canonical_json, sha256_of_bytes
+from adapterhub.files import canonical_json
 from adapterhub.settings import Settings
+from benchmarks.adapters_made import invented_manifest
 
 REAL_MODELS = ("babyllama-tok105", "stories260K")
 """Below `models` of ADAPTERHUB_DATA."""
@@ -57,13 +50,9 @@ def _write(folder: Path, base: Base, model: PeftModel, rank: int, seed: int) -> 
     (folder / CONFIG_FILE).write_bytes(canonical_json(raw | {"target_modules": sorted(raw["target_modules"])}))
     (folder / CARD_FILE).write_text(f"---\nlibrary_name: peft\n---\n# Made for a benchmark, seed {seed}\n")
     files = {name: (folder / name).read_bytes() for name in (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE)}
-    manifest = Manifest(
-        task="text-generation", labels=[], base=base.facts, head=HeadFacts(modules=[], max_length=base.max_length),
-        method=MethodFacts(name="lora", rank=rank, target_modules=sorted(raw["target_modules"]), dtype="float32",
-                           n_parameters=n_parameters),
-        data=DataFacts(name="none: invented values", digest="0" * 64, n_rows={"train": 0}), metrics=[], probe=[],
-        training=TrainingFacts(seed=seed, hyperparameters={}, versions={}, seconds=0.0, peak_memory_bytes=0),
-        files={name: FileFacts(sha256=sha256_of_bytes(data), size_bytes=len(data)) for name, data in files.items()})
+    method = MethodFacts(name="lora", rank=rank, target_modules=sorted(raw["target_modules"]), dtype="float32",
+                         n_parameters=n_parameters)
+    manifest = invented_manifest(base, "text-generation", method, files, seed)
     (folder / MANIFEST_FILE).write_bytes(manifest.to_bytes())
     return folder
 
