@@ -2,7 +2,7 @@
 
 from adapterhub.registry.aliases import AliasMove
 from adapterhub.registry.chain import Registries, open_registries
-from adapterhub.registry.folders import WithFolders, is_folder_path
+from adapterhub.registry.folders import WithFolders
 from adapterhub.registry.gates import Evaluate, Limits
 from adapterhub.registry.pull import Verification
 from adapterhub.registry.registry import ReadableRegistry, Registry
@@ -23,7 +23,6 @@ __all__ = [
     "Verification",
     "Version",
     "WithFolders",
-    "is_folder_path",
     "open_registries",
     "resolve_served",
 ]

@@ -7,7 +7,8 @@ import pytest
 from adapter_folders import write_adapter_folder
 
 from adapterhub.errors import DataError, InvalidFolder
-from adapterhub.registry import Registry, WithFolders, is_folder_path
+from adapterhub.registry import Registry, WithFolders
+from adapterhub.registry.folders import is_folder_path
 
 
 @pytest.fixture
