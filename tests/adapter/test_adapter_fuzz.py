@@ -1,8 +1,10 @@
 """Whatever bytes stand in a folder's files, they are read rightly or refused by one of our sentences."""
 
+import html
 import json
 import math
 import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from adapterhub.adapter.manifest import MANIFEST_FILE, parse_manifest
 from adapterhub.adapter.peft_config import WEIGHTS_FILE, parse_peft_config
 from adapterhub.adapter.plain_text import made_harmless, require_harmless
 from adapterhub.adapter.tensors import parse_tensors, read_headers
-from adapterhub.errors import AdapterHubError
+from adapterhub.errors import AdapterHubError, InvalidFolder
 
 FOLDER = Path("a")
 EDGES = st.sampled_from([0, -1, 1, 2, 8, 64, 2**31, 2**63, 2**64 + 1, 10**400, 1e308, float("nan"), float("inf"), "",
@@ -153,8 +155,8 @@ def test_folder_of_any_config_and_tensors_is_usable_or_refused(data: st.DataObje
         assert "\n" not in str(error)
 
 
-PIECES = ["<script>", "< /SCRIPT", "<img", " onerror", "=", "x", "](", "javascript:", "<iframe", "\x1b", "<", ":", " ",
-          "\r", "\n"]
+PIECES = ["&#58;", "&#106;avascript", "&amp;", "<script>", "< /SCRIPT", "<img", " onerror", "=", "x", "](",
+          "javascript:", "<iframe", "\x1b", "<", ":", " ", "\r", "\n"]
 
 
 @FEW
@@ -175,3 +177,23 @@ def test_reading_headers_agrees_with_reading_tensors(tmp_path: Path) -> None:
     arrays = parse_tensors(path.read_bytes(), FOLDER, WEIGHTS_FILE)
     assert {name: header.shape for name, header in read_headers(path).items()} == {
         name: array.shape for name, array in arrays.items()}
+
+
+@pytest.mark.parametrize("text", ["<" + " " * 1_000_000, "< /" * 300_000, "<a " + " on" * 300_000, "](" * 500_000,
+                                  "<a onload" + " " * 900_000], ids=["spaces", "slashes", "handlers", "links", "tail"])
+def test_card_of_a_megabyte_is_looked_through_within_a_second(text: str) -> None:
+    started = time.process_time()
+    require_harmless(text.encode(), FOLDER, "README.md")
+    assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize("link", ["[x](javascript&#58;alert(1))", "[x](&#x6a;avascript:alert(1))",
+                                  "[x](javascript&colon;alert(1))"])
+def test_link_that_runs_code_is_refused_spelt_with_entities_too(link: str) -> None:
+    with pytest.raises(InvalidFolder, match="spelt with entities"):
+        require_harmless(link.encode(), FOLDER, "README.md")
+    require_harmless(made_harmless(link).encode(), FOLDER, "README.md")
+
+
+def test_harmless_form_of_a_link_that_runs_code_does_not_act() -> None:
+    assert "javascript:" not in html.unescape(made_harmless("[x](javascript:alert(1))"))
