@@ -1,6 +1,7 @@
 """The whole way on a tiny base: train, publish, promote, answer mixed rows, swap under requests, evaluate, pull."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from stock import stock_model, stock_outputs
 
 from adapterhub import Registry, Runtime, Settings
 from adapterhub.adapter.folder import FOLDER_FILES, read_folder
+from adapterhub.bases.load import load_base
 from adapterhub.demo.stream import RequestStream
 from adapterhub.errors import InvalidFolder
 from adapterhub.runtime.config import RuntimeConfig
@@ -101,7 +103,25 @@ def test_evaluating_a_version_gives_the_figures_of_its_card(registry: Registry, 
 
 def test_probe_of_a_published_version_gives_what_it_gave(registry: Registry, tiny_base_folder: Path,
                                                          tiny_settings: Settings) -> None:
-    assert verify_probe(registry.read("t/intents"), str(tiny_base_folder), tiny_settings) <= TOLERANCE
+    base = load_base(str(tiny_base_folder), cache=tiny_settings.cache)
+    difference = verify_probe(registry.read("t/intents"), base)
+    assert difference is not None
+    assert difference <= TOLERANCE
+
+
+@pytest.mark.parametrize(("outputs", "told"), [([float("nan")] * 3, "differs by nan"), ([9.0] * 3, "differs by")])
+def test_probe_that_does_not_hold_is_refused(outputs: list[float], told: str, registry: Registry,
+                                             tiny_base_folder: Path, tiny_settings: Settings) -> None:
+    base, folder = load_base(str(tiny_base_folder), cache=tiny_settings.cache), registry.read("t/intents")
+    recorded = [replace(row, outputs=outputs) for row in folder.manifest.probe]
+    with pytest.raises(InvalidFolder, match=told):
+        verify_probe(replace(folder, manifest=replace(folder.manifest, probe=recorded)), base)
+
+
+def test_adapter_without_a_probe_is_not_said_to_have_held_it(registry: Registry, tiny_base_folder: Path,
+                                                             tiny_settings: Settings) -> None:
+    base, folder = load_base(str(tiny_base_folder), cache=tiny_settings.cache), registry.read("t/intents")
+    assert verify_probe(replace(folder, manifest=replace(folder.manifest, probe=[])), base) is None
 
 
 @pytest.mark.parametrize("file", [*FOLDER_FILES, "version.json"])

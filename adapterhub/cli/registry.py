@@ -140,7 +140,7 @@ def verify(reference: str | None, is_all: bool, base: str | None, trust: tuple[P
            as_json: bool) -> None:
     """Check a version's digests, structure and signature; with --base also that it computes what it did once."""
     from adapterhub.cli.places import open_places
-    from adapterhub.cli.verification import check_version, verify_everything
+    from adapterhub.cli.verification import check_version, open_base, verify_everything
 
     if is_all == (reference is not None):
         raise click.UsageError("Give a reference, or --all.")
@@ -148,14 +148,14 @@ def verify(reference: str | None, is_all: bool, base: str | None, trust: tuple[P
     if reference is None:
         verify_everything(registries.own, base, settings, as_json)
         return
-    version, checks, not_checked, unreached = check_version(registries, reference, base, settings)
+    version, checks, not_checked, unreached = check_version(registries, reference, open_base(base, settings))
     if as_json:
         print_json({"reference": version.reference, "digest": version.digest, "checks": checks,
                     "not_checked": not_checked})
     else:
         click.echo(f"{version.reference} is whole: {'; '.join(checks)}.")
         if not_checked:
-            hint = "" if unreached else " Give --base embedded, or the adapter's own base."
+            hint = "" if base else " Give --base embedded, or the adapter's own base."
             click.echo(f"Not checked: {'; '.join(not_checked)}.{hint}")
     if unreached:
         fail(f"The probe was not run: {unreached}")

@@ -1,6 +1,6 @@
 """How `verify` checks one version, or all of them: digests, structure and, with a base, fit and probe."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -10,6 +10,9 @@ from adapterhub.progress import waiting
 from adapterhub.registry import Registries, Registry, Version
 from adapterhub.registry.pull import PROBE
 from adapterhub.settings import Settings
+
+if TYPE_CHECKING:
+    from adapterhub.bases.load import Base
 
 
 class Checked(NamedTuple):
@@ -22,40 +25,54 @@ class Checked(NamedTuple):
     """Why the base that was asked for could not be had; then its fit and the probe are not checked."""
 
 
-def check_version(registry: Registry | Registries, reference: str | Version, base: str | None,
-                  settings: Settings) -> Checked:
-    """Check one version; with `base` also its fit and its probe.
+class OpenedBase(NamedTuple):
+    """The base that `verify` was asked for, or why it could not be had."""
+
+    base: "Base | None"
+    unreached: str = ""
+
+
+def open_base(name: str | None, settings: Settings) -> OpenedBase:
+    """Open the base to verify against, once for all versions; none where no name was given or it cannot be had."""
+    if name is None:
+        return OpenedBase(None)
+    with waiting("opening the base"):
+        from adapterhub.bases.load import load_base  # heavy: kept out of --help
+
+        try:
+            return OpenedBase(load_base(name, cache=settings.cache))
+        except BaseNotFound as error:
+            return OpenedBase(None, str(error))
+
+
+def check_version(registry: Registry | Registries, reference: str | Version, opened: OpenedBase) -> Checked:
+    """Check one version; with a base also its fit and its probe.
 
     Where the base cannot be had, structure is checked from the manifest, and the rest is told as not checked.
     Raises InvalidFolder, BaseMismatch, PolicyRefused.
     """
-    verification = registry.verify(reference)
-    if base is None:
-        return Checked(verification.version, list(verification.checks), list(verification.not_checked))
-    with waiting("computing the probe"):
-        from adapterhub.bases.load import load_base  # heavy: kept out of --help
-        from adapterhub.runtime.measure import verify_probe
+    found = registry.verify(reference, opened.base.shapes if opened.base else None)
+    checks, not_checked = list(found.checks), list(found.not_checked)
+    if opened.base:
+        with waiting("computing the probe"):
+            from adapterhub.runtime.measure import verify_probe
 
-        try:
-            shapes = load_base(base, cache=settings.cache).shapes
-        except BaseNotFound as error:
-            return Checked(verification.version, list(verification.checks), list(verification.not_checked), str(error))
-        fit = registry.verify(verification.version, shapes)
-        difference = verify_probe(registry.read(verification.version), base, settings)
-    return Checked(verification.version,
-                   [*fit.checks, f"the probe's outputs are within {difference:.1e} of what they were"],
-                   [what for what in fit.not_checked if what != PROBE])
+            difference = verify_probe(registry.read(found.version), opened.base)
+        if difference is not None:
+            checks.append(f"the probe's outputs are within {difference:.1e} of what they were")
+            not_checked.remove(PROBE)
+    return Checked(found.version, checks, not_checked, opened.unreached)
 
 
 def verify_everything(registry: Registry, base: str | None, settings: Settings, as_json: bool) -> None:
     """Check every version, tell each, and leave with exit code 2 where one has a fault."""
-    faults, unreached = 0, ""
+    faults, unreached, opened = 0, "", open_base(base, settings)
     not_checked: set[str] = set()
     for path in registry.paths():
         for number in registry.numbers(path):
             reference = f"{path}@{number}"
             try:
-                checked = check_version(registry, reference, base, settings)
+                checked = check_version(registry, reference, opened)
                 not_checked.update(checked.not_checked)
                 fault, unreached = "", checked.unreached
             except AdapterHubError as error:

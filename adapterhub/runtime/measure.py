@@ -30,20 +30,26 @@ def evaluate_adapter(folder: AdapterFolder, data: str, *, base: str, settings: S
     return task.evaluate(_compute(folder, opened, examples), examples, manifest.labels)
 
 
-def verify_probe(folder: AdapterFolder, base: str, settings: Settings) -> float:
-    """Return the largest difference to the recorded probe outputs. Raises InvalidFolder where it is too large."""
+def verify_probe(folder: AdapterFolder, base: Base) -> float | None:
+    """Return the largest difference to the recorded probe outputs, None where none were recorded.
+
+    Raises InvalidFolder where it is too large, or no number.
+    """
+    if not folder.manifest.probe:
+        return None
     examples = [Example(sequences=[TokenSequence(input_ids=row.input_ids, token_type_ids=[0] * len(row.input_ids))])
                 for row in folder.manifest.probe]
-    outputs = _compute(folder, load_base(base, cache=settings.cache), examples)
+    outputs = _compute(folder, base, examples)
     largest = 0.0
     for row, output in zip(folder.manifest.probe, outputs, strict=True):
         found, recorded = output[0].flatten(), torch.tensor(row.outputs)
         if found.shape != recorded.shape:
             raise InvalidFolder(str(folder.path), [f"its probe has {len(recorded)} outputs, the runtime {len(found)}"])
-        largest = max(largest, float((found - recorded).abs().max() / recorded.abs().max().clamp(min=1.0)))
-    if largest > PROBE_TOLERANCE:
-        raise InvalidFolder(str(folder.path), [f"its probe differs by {largest:.1e} from what was recorded"],
-                            hint="It does not compute what it did when it was made; do not serve it.")
+        difference = float((found - recorded).abs().max() / recorded.abs().max().clamp(min=1.0))
+        if not difference <= PROBE_TOLERANCE:  # NaN is no difference that could be small
+            raise InvalidFolder(str(folder.path), [f"its probe differs by {difference:.1e} from what was recorded"],
+                                hint="It does not compute what it did when it was made; do not serve it.")
+        largest = max(largest, difference)
     return largest
 
 
