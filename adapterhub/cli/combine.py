@@ -141,6 +141,7 @@ def _files(adapter: str, registries: "Registries") -> "VerifiedFiles":
     version = registries.resolve(adapter)
     folder = registries.local_path(version)
     if folder is not None and (files := read_files(folder)).digest == version.digest:
+        registries.confirm(version, files)
         return files
     return registries.read(version)
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from adapterhub.adapter.check import BaseShapes
-from adapterhub.adapter.folder import AdapterFolder
+from adapterhub.adapter.folder import AdapterFolder, VerifiedFiles
 from adapterhub.adapter.reference import Reference, parse_path
 from adapterhub.errors import AdapterNotFound, StorageError
 from adapterhub.registry.aliases import AliasMove
@@ -58,7 +58,7 @@ class Registries:
         """Return an adapter's four files with every digest compared. Raises as `Registry.read`."""
         return self._holder(reference).read(reference)
 
-    def confirm(self, version: Version, folder: AdapterFolder) -> None:
+    def confirm(self, version: Version, folder: VerifiedFiles) -> None:
         """Refuse a version whose signature `read` would refuse. Raises as `Registry.confirm`."""
         self._holder(version).confirm(version, folder)
 

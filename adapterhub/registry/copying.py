@@ -12,12 +12,12 @@ from adapterhub.errors import VersionExists
 from adapterhub.registry import layout
 from adapterhub.registry.aliases import Mark
 from adapterhub.registry.policy import read_policy, require_quota
-from adapterhub.registry.publish import fill, is_created, require_claim_within_quota
+from adapterhub.registry.publish import fill, require_claim_within_quota
 from adapterhub.registry.pull import read
 from adapterhub.registry.records import ClaimRecord, to_bytes
 from adapterhub.registry.resolve import Version, read_version, versions
 from adapterhub.registry.stores import Store
-from adapterhub.registry.trust import read_signature, require_signed_publish
+from adapterhub.registry.trust import add_signature, read_signature, require_signed_publish
 
 _SIDE_FOLDERS = ("aliases", "gates")
 
@@ -57,18 +57,23 @@ def copy_version(source: Store, target: Store, version: Version) -> Copied:
         require_signed_publish(target, content.files[MANIFEST_FILE], signature, version.reference)
         policy = read_policy(target)
         claim = ClaimRecord(id=f"copy-{version.digest}", at=version.published_at, size_bytes=version.size_bytes)
-        if not target.exists(layout.file_key(path, number, layout.CLAIM_FILE)):
+        claim_key = layout.file_key(path, number, layout.CLAIM_FILE)
+        if not target.exists(claim_key):
             require_quota(target, policy, path, version.size_bytes)
-        if not is_created(target, layout.file_key(path, number, layout.CLAIM_FILE), to_bytes(claim)):
+        if target.create(claim_key, to_bytes(claim)):
+            require_claim_within_quota(target, policy, path, number)  # only its own claim may be given back
+        elif target.get(claim_key) != to_bytes(claim):
             raise _other_content(target, version)
-        require_claim_within_quota(target, policy, path, number)
         mark = Mark(at=version.published_at, by=version.published_by)
         there = fill(target, path, number, claim, content, mark, signature)
         read(target, there)
-    for name in (layout.YANKED_FILE, layout.SIGNATURE_FILE):
-        key = layout.file_key(path, number, name)
-        if source.exists(key):
-            _copy_record(source, target, key)
+    elif (signature := read_signature(source, path, number)) is not None:
+        manifest = target.get(layout.file_key(path, number, MANIFEST_FILE)) or b""
+        require_signed_publish(target, manifest, signature, version.reference)
+        add_signature(target, path, number, signature)
+    key = layout.file_key(path, number, layout.YANKED_FILE)
+    if source.exists(key):
+        _copy_record(source, target, key)
     return Copied(what=version.reference, is_new=there.is_new)
 
 

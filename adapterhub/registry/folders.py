@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapterhub.adapter.folder import AdapterFolder, read_folder
+from adapterhub.adapter.folder import AdapterFolder, VerifiedFiles, read_folder
 from adapterhub.adapter.manifest import MANIFEST_FILE
 from adapterhub.errors import DataError, InvalidFolder
 from adapterhub.files import sha256_of_file, storage_errors
@@ -71,7 +71,7 @@ class WithFolders:
                                 hint="Ask again for what lies there now.")
         return folder
 
-    def confirm(self, version: Version, folder: AdapterFolder) -> None:
+    def confirm(self, version: Version, folder: VerifiedFiles) -> None:
         """Refuse what the registry would refuse; a folder's owner needs no signature."""
         if not is_folder_path(version.path):
             self.registry.confirm(version, folder)

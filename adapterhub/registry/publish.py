@@ -15,7 +15,7 @@ from adapterhub.registry.records import ClaimRecord, PolicyRecord, VersionRecord
 from adapterhub.registry.resolve import Version, latest, numbers, read_version
 from adapterhub.registry.signing import SigningKey, sign
 from adapterhub.registry.stores import Store
-from adapterhub.registry.trust import add_signature, read_signature, require_signed_publish
+from adapterhub.registry.trust import add_signature, require_signed_publish
 
 
 def publish(store: Store, path: str, folder: Path, mark: Mark, *, version: int | None = None,
@@ -32,7 +32,8 @@ def publish(store: Store, path: str, folder: Path, mark: Mark, *, version: int |
     check_folder(content)
     signature = sign(content.files[MANIFEST_FILE], signing_key) if signing_key else None
     if version is None and (newest := latest(store, path)) and newest.digest == content.digest:
-        if signature and not read_signature(store, path, newest.version):
+        if signature:
+            require_signed_publish(store, content.files[MANIFEST_FILE], signature, path)
             add_signature(store, path, newest.version, signature)
         return newest
     require_signed_publish(store, content.files[MANIFEST_FILE], signature, path)
@@ -40,7 +41,7 @@ def publish(store: Store, path: str, folder: Path, mark: Mark, *, version: int |
     require_quota(store, policy, path, size_bytes(content))
     claim = ClaimRecord(id=uuid.uuid4().hex, at=mark.at, size_bytes=size_bytes(content))
     number = _claim(store, path, claim, version)
-    require_claim_within_quota(store, policy, path, number)
+    require_claim_within_quota(store, policy, path, number)  # the claim is this call's own: its id is drawn
     return fill(store, path, number, claim, content, mark, signature)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from adapterhub.adapter.check import BaseShapes
-from adapterhub.adapter.folder import AdapterFolder
+from adapterhub.adapter.folder import AdapterFolder, VerifiedFiles
 from adapterhub.adapter.manifest import MANIFEST_FILE
 from adapterhub.adapter.reference import Reference, parse_path, require_alias
 from adapterhub.errors import InvalidReference, PromotionRefused
@@ -48,7 +48,7 @@ class ReadableRegistry(Protocol):
     def read(self, reference: str | Version) -> AdapterFolder:
         """Return an adapter's bytes with every digest compared."""
 
-    def confirm(self, version: Version, folder: AdapterFolder) -> None:
+    def confirm(self, version: Version, folder: VerifiedFiles) -> None:
         """Refuse a version whose bytes are at hand already where `read` would refuse its signature."""
 
     def list(self) -> Listings:
@@ -123,7 +123,7 @@ class Registry:
         """
         return _pull.read(self._store, self._version(reference), self._trusted)
 
-    def confirm(self, version: Version, folder: AdapterFolder) -> None:
+    def confirm(self, version: Version, folder: VerifiedFiles) -> None:
         """Refuse a version whose bytes are at hand already where `read` would. Raises PolicyRefused."""
         require_trusted(self._store, version, folder.files[MANIFEST_FILE], self._trusted)
 

@@ -8,6 +8,7 @@ import base64
 import hashlib
 import importlib.util
 import json
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -76,8 +77,9 @@ def require_signer(manifest: bytes, signature: bytes | None, trusted: Sequence[s
 def claimed_signer(signature: bytes) -> str:
     """Return who a signature says has made it, unchecked."""
     material = _material(signature)
-    if hint := material.get("publicKey", {}).get("hint"):
-        return f"signed by a key {str(hint)[:12]}"
+    key = material.get("publicKey")
+    if isinstance(key, dict) and re.fullmatch("[0-9a-f]{64}", str(key.get("hint"))):
+        return f"signed by a key {key['hint'][:12]}"
     return "signed by a certificate" if "x509CertificateChain" in material else "signed by a damaged signature"
 
 

@@ -59,7 +59,13 @@ def read_signature(store: Store, path: str, number: int) -> bytes | None:
 
 
 def add_signature(store: Store, path: str, number: int, signature: bytes) -> None:
-    """Put a signature beside a version. Raises PolicyRefused where another one is there: the first stays."""
+    """Put a signature beside a version; one by the same signer that is there stays.
+
+    Raises PolicyRefused where another signer's is there.
+    """
     key = layout.file_key(path, number, layout.SIGNATURE_FILE)
-    if not store.create(key, signature) and store.get(key) != signature:
-        raise PolicyRefused(f"{path}@{number} is signed already.", hint="Publish a new version to sign it anew.")
+    if store.create(key, signature):
+        return
+    signer = signing.claimed_signer(store.get(key) or b"")
+    if signer != signing.claimed_signer(signature):
+        raise PolicyRefused(f"{path}@{number} is {signer} already.", hint="Publish a new version to sign it anew.")

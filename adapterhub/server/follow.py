@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from adapterhub.adapter.folder import AdapterFolder
+from adapterhub.adapter.folder import AdapterFolder, VerifiedFiles
 from adapterhub.adapter.reference import Reference
 from adapterhub.errors import AdapterHubError, StorageError
 from adapterhub.registry import Query, ReadableRegistry, Version, resolve_served
@@ -213,7 +213,7 @@ class PinnedVersions:
         """Return an adapter's files as `Registry.read`."""
         return self.registry.read(reference)
 
-    def confirm(self, version: Version, folder: AdapterFolder) -> None:
+    def confirm(self, version: Version, folder: VerifiedFiles) -> None:
         """Refuse a version's signature as `Registry.confirm`."""
         self.registry.confirm(version, folder)
 

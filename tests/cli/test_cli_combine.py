@@ -186,3 +186,13 @@ def test_version_of_a_method_that_is_not_served_is_converted_where_it_lies(train
                    "--json").json
     assert done["method"] == "loha"
     assert done["parents"] == [f"a/intents@sha256:{digest}"]
+
+
+@pytest.mark.parametrize("command", [("convert", "--rank", "2", "--output"), ("export", "--output")])
+def test_unsigned_version_is_not_combined_where_signatures_are_asked_for(command: tuple[str, ...], published: Cli,
+                                                                         tmp_path: Path) -> None:
+    assert published("policy", "--require-signature").exit_code == 0
+    name, *options = command
+    refusal = published(name, "support/intents", *options, tmp_path / "out").refusal()
+    assert "support/intents@2 is not signed" in refusal
+    assert not (tmp_path / "out").exists()

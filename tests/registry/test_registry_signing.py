@@ -226,3 +226,43 @@ def test_stock_model_signing_checks_a_pulled_folder(signed: Registry, tmp_path: 
     config = verifying.Config().use_elliptic_key_verifier(public_key=tmp_path / "anna.pub")
     config.set_ignore_unsigned_files(True)
     config.verify(tmp_path / "pulled", Path(signed.where) / "a/b/versions/1/signature.json")
+
+
+def test_key_that_the_policy_does_not_trust_signs_nothing_that_is_there(tmp_path: Path, anna: SigningKey,
+                                                                        public: str) -> None:
+    registry, folder = Registry(tmp_path / "registry"), write_adapter_folder(tmp_path / "a")
+    registry.publish(folder, "a/b")
+    require(registry, public)
+    with pytest.raises(PolicyRefused, match="which no trusted key confirms"):
+        registry.publish(folder, "a/b", signing_key=write_key(tmp_path, "bert"))
+    registry.publish(folder, "a/b", signing_key=anna)  # the right key still can
+    assert registry.read("a/b")
+
+
+def test_second_signer_of_one_version_is_told_of_the_first(signed: Registry, anna: SigningKey, tmp_path: Path) -> None:
+    signed.publish(tmp_path / "a", "a/b", signing_key=anna)  # the same signer again changes nothing
+    with pytest.raises(PolicyRefused, match=r"a/b@1 is signed by a key \w{12} already"):
+        signed.publish(tmp_path / "a", "a/b", signing_key=write_key(tmp_path, "bert"))
+
+
+def test_copy_brings_no_signature_that_the_target_does_not_trust(tmp_path: Path, public: str) -> None:
+    folder, target = write_adapter_folder(tmp_path / "a"), Registry(tmp_path / "target")
+    target.publish(folder, "a/b")
+    source = Registry(tmp_path / "source")
+    list(copy_adapter(target.store, source.store, "a/b"))
+    source.publish(folder, "a/b", signing_key=write_key(tmp_path, "bert"))
+    require(target, public)
+    with pytest.raises(PolicyRefused, match="which no trusted key confirms"):
+        list(copy_adapter(source.store, target.store, "a/b"))
+    assert not (tmp_path / "target/a/b/versions/1/signature.json").exists()
+
+
+@pytest.mark.parametrize("material", ['{"publicKey": null}', '{"publicKey": 3}',
+                                      '{"publicKey": {"hint": "\\u001b[2J"}}'])
+def test_damaged_signature_is_told_in_words_of_ours(material: str, signed: Registry) -> None:
+    path = Path(signed.where) / "a/b/versions/1/signature.json"
+    path.unlink()
+    path.write_text(f'{{"verificationMaterial": {material}}}')
+    told = [*signed.verify("a/b").not_checked]
+    assert any("damaged signature" in line for line in told)
+    assert not any("\x1b" in line for line in told)
