@@ -74,8 +74,19 @@ class SearchIndex:
                                    hint="Name another cache with ADAPTERHUB_CACHE.") from error
 
     def refresh(self) -> int:
-        """Bring the index up to date and return how many adapters were read anew or left."""
+        """Bring the index up to date and return how many adapters were read anew or left.
+
+        Raises StorageError where another process writes it for longer than a minute, or the disk refuses.
+        """
+        try:
+            return self._refresh()
+        except sqlite3.Error as error:
+            raise StorageError(f"The search index cannot be written: {error}.",
+                               hint="Try again, or name another cache with ADAPTERHUB_CACHE.") from error
+
+    def _refresh(self) -> int:
         with self.connection as connection:
+            connection.execute("BEGIN IMMEDIATE")  # others wait here; a later lock would find what it read outdated
             connection.execute("CREATE TEMP TABLE IF NOT EXISTS seen (path TEXT PRIMARY KEY, stamp TEXT) WITHOUT ROWID")
             connection.execute("DELETE FROM seen")
             for batch in _batched(self._stamps(), _BATCH):
@@ -157,8 +168,9 @@ def _open(file: Path) -> sqlite3.Connection:
     if version not in (0, SCHEMA):
         connection.close()
         raise sqlite3.DatabaseError("it is of another schema")
-    connection.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; {_TABLES} "
-                             f"PRAGMA user_version = {SCHEMA};")  # derived: a power loss may cost it
+    connection.execute("PRAGMA synchronous = OFF")  # derived: a power loss may cost it
+    if version == 0:  # else nothing is written, and nobody who builds it is waited for
+        connection.executescript(f"PRAGMA journal_mode = WAL; {_TABLES} PRAGMA user_version = {SCHEMA};")
     return connection
 
 
@@ -211,7 +223,7 @@ def _time_ns(folder: str) -> int:
 
 def _names(folder: str) -> list[str]:
     try:
-        return sorted(os.listdir(folder))  # noqa: PTH208  # as above
+        return sorted(name for name in os.listdir(folder) if name.isascii())  # noqa: PTH208  # as above
     except OSError:
         return []
 

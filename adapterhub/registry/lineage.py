@@ -20,6 +20,8 @@ from adapterhub.registry.resolve import Version
 
 _ACTIONS = {"merge": "merged from", "convert": "converted from"}
 _CONTINUED = "continued from"
+MOST_GENERATIONS = 100
+"""Told in one tree; who wants older ones asks for the tree of the last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +66,7 @@ def lineage(registries: Registries, reference: str) -> Lineage:
     """
     version = registries.resolve(reference)
     manifest = _manifest(registries, version)
-    return _grown(registries, _Mention(reference=version.reference), version, manifest, {version.digest})
+    return _grown(registries, _Mention(reference=version.reference), version, manifest, {version.digest}, 0)
 
 
 def children(registries: Registries, version: Version, cache: Path) -> tuple[Version, ...]:
@@ -72,21 +74,20 @@ def children(registries: Registries, version: Version, cache: Path) -> tuple[Ver
 
     Raises StorageError where no index can be made.
     """
-    own = [other for other in registries.versions(version.path)
-           if _names(_manifest(registries, other), version.digest)]
-    others = [registry.resolve(path) for registry in registries.members
-              for path in _indexed(registry, version.digest, cache) if path != version.path]
+    own = [other for other in registries.versions(version.path) if _is_child(registries, other, version.digest)]
+    others = [child for registry in registries.members for path in _indexed(registry, version.digest, cache)
+              if path != version.path and (child := _latest(registry, path))]
     return (*own, *others)
 
 
 def _grown(registries: Registries, mention: _Mention, version: Version, manifest: Manifest,
-           told: set[str]) -> Lineage:
-    parents = tuple(_found(registries, parent, told) for parent in _mentions(manifest, version.path))
+           told: set[str], generation: int) -> Lineage:
+    parents = tuple(_found(registries, parent, told, generation + 1) for parent in _mentions(manifest, version.path))
     return Lineage(reference=version.reference, relation=mention.relation, weight=mention.weight, version=version,
                    manifest=manifest, note="", parents=parents)
 
 
-def _found(registries: Registries, mention: _Mention, told: set[str]) -> Lineage:
+def _found(registries: Registries, mention: _Mention, told: set[str], generation: int) -> Lineage:
     """Look a parent up, and go on above it; `told` grows by every digest that was met."""
     try:
         version = _resolve(registries, mention)
@@ -94,8 +95,10 @@ def _found(registries: Registries, mention: _Mention, told: set[str]) -> Lineage
             return _leaf(mention, "not in this registry")
         if version.digest in told:
             return _leaf(mention, "as above", version)
+        if generation > MOST_GENERATIONS:
+            return _leaf(mention, "older ones: ask for its own tree", version)
         told.add(version.digest)
-        return _grown(registries, mention, version, _manifest(registries, version), told)
+        return _grown(registries, mention, version, _manifest(registries, version), told, generation)
     except (AdapterNotFound, InvalidReference):
         return _leaf(mention, "not in this registry")
     except InvalidFolder as error:
@@ -143,8 +146,20 @@ def _manifest(registries: Registries, version: Version) -> Manifest:
     return parse_manifest(data, version.reference)
 
 
-def _names(manifest: Manifest, digest: str) -> bool:
-    return any(parent.endswith(f"sha256:{digest}") for parent in manifest.parents)
+def _is_child(registries: Registries, version: Version, digest: str) -> bool:
+    """Say whether a version names another as its parent; a damaged one names nobody, and `verify` tells of it."""
+    try:
+        parents = _manifest(registries, version).parents
+    except InvalidFolder:
+        return False
+    return any(parent.endswith(f"sha256:{digest}") for parent in parents)
+
+
+def _latest(registry: Registry, path: str) -> Version | None:
+    try:
+        return registry.resolve(path)
+    except (AdapterNotFound, InvalidFolder):  # yanked or damaged since the index was refreshed
+        return None
 
 
 def _indexed(registry: Registry, digest: str, cache: Path) -> list[str]:

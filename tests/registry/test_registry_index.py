@@ -1,6 +1,7 @@
 """The index finds what the registry holds, keeps up with each change, and may be thrown away at any time."""
 
 import os
+import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -231,3 +232,28 @@ def test_bucket_is_indexed_and_kept_up_with(bucket: str, tmp_path: Path) -> None
     registry.promote("a/bank@1", "production")
     assert index.refresh() == 1
     assert find(index, Filters(alias="production")).paths == ("a/bank",)
+
+
+def test_refresh_waits_for_another_that_writes(registry: Registry, index: SearchIndex, tmp_path: Path) -> None:
+    registry.publish(write(tmp_path / "n1", 21, accuracy=0.2), "a/bank")
+    index.connection.execute("BEGIN IMMEDIATE")  # as a refresh of another process begins
+    found: list[int] = []
+
+    def refresh() -> None:
+        other = SearchIndex(registry.store, index_file(tmp_path / "cache", registry.store))
+        found.append(other.refresh())
+        other.close()
+    thread = threading.Thread(target=refresh)
+    thread.start()
+    time.sleep(0.2)
+    assert not found
+    index.connection.commit()
+    thread.join(30)
+    assert len(found) == 1
+    assert found[0] >= 1  # those that changed just now are read again
+
+
+def test_name_that_is_no_text_does_not_end_the_search(registry: Registry, index: SearchIndex) -> None:
+    os.mkdir(os.fsencode(f"{registry.where}/a/bank/versions/") + b"\xff")  # noqa: PTH102  # no Path holds this name
+    index.refresh()
+    assert find(index, Filters(text="bank")).paths

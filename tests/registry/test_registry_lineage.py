@@ -10,7 +10,7 @@ from adapterhub.errors import AdapterNotFound
 from adapterhub.registry import Registry
 from adapterhub.registry.chain import Registries
 from adapterhub.registry.index import SearchIndex
-from adapterhub.registry.lineage import Lineage, children, lineage
+from adapterhub.registry.lineage import MOST_GENERATIONS, Lineage, children, lineage
 
 COMBINATION = {"action": "merge", "method": "cat", "weights": [0.7, 0.3], "head_from": None, "relative_error": 0.0,
                "layer_errors": {}, "output_difference": None}
@@ -120,3 +120,22 @@ def test_index_of_an_older_schema_is_made_anew(house: House) -> None:
     assert index.refresh() == 2
     assert index.connection.execute("SELECT digest FROM parent").fetchall() == [(first,)]
     index.close()
+
+
+def test_long_history_is_told_up_to_a_hundred_generations(house: House) -> None:
+    digest = house.publish("a/x")
+    for _ in range(MOST_GENERATIONS + 20):
+        digest = house.publish("a/x", (f"a/x@sha256:{digest}",))
+    lines = flat(lineage(house.registries, "a/x"))
+    assert len(lines) == MOST_GENERATIONS + 2
+    assert lines[-1] == ("continued from", "a/x@20", "older ones: ask for its own tree")
+
+
+def test_damaged_sibling_hides_no_child(house: House) -> None:
+    first = house.publish("a/x")
+    house.publish("a/x", (f"a/x@sha256:{first}",))
+    house.publish("a/x", (f"a/x@sha256:{first}",))
+    manifest = house.place / "registry/a/x/versions/2/adapterhub.json"
+    manifest.chmod(0o644)
+    manifest.write_bytes(b"{}")
+    assert house.children("a/x@1") == ["a/x@3"]
