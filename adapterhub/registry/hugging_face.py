@@ -156,9 +156,12 @@ class HubPlace:
             if spot is None or repo is None or commit is None:
                 return
             if spot.version is not None:
-                repo.untag(version_tag(spot.version))
-                show_latest(repo)
+                _take_back(repo, spot.version)
                 return
+            version, _, name = spot.file.rpartition("/")
+            if name == layout.CLAIM_FILE and f"{version}/{layout.VERSION_FILE}" not in repo.files(commit):
+                # Without its claim a tag is listed nowhere: taken away first, no interrupted sweep leaves it behind.
+                _take_back(repo, int(version.rpartition("/")[2]))
             for _ in attempts(self.place):
                 head = _branches(repo.look_again())[RECORDS]
                 if spot.file not in repo.files(head) or repo.commit(RECORDS, head, f"Delete {spot.file}",
@@ -291,3 +294,9 @@ def _other(repo: ModelRepo, commit: str, files: Mapping[str, bytes]) -> str | No
     """Return the name of a file that a commit does not hold with these bytes, None where it holds all of them."""
     tree = repo.files(commit)
     return next((name for name, data in files.items() if not is_same(tree.get(name), data)), None)
+
+
+def _take_back(repo: ModelRepo, number: int) -> None:
+    """Take away the files of what never became a version, and what `main` shows of them."""
+    repo.untag(version_tag(number))
+    show_latest(repo)

@@ -318,6 +318,28 @@ def test_sweep_takes_away_what_a_dead_publisher_left(hub: HubServer, tmp_path: P
     assert Registry(PLACE).publish(second, "support/intents").version == 2
 
 
+def test_sweep_that_dies_at_any_request_leaves_what_the_next_one_finds(hub: HubServer, tmp_path: Path) -> None:
+    first, = publish(PLACE, tmp_path, 1)
+    second, repo, store = write_adapter_folder(tmp_path / "next", seed=5), hub.repos[REPO], open_store(PLACE)
+    in_two_days, is_done = datetime.now(UTC) + timedelta(days=2), False
+    for n_requests in range(0, 60, 3):
+        store.create("support/intents/versions/2/claim.json", b"{}")
+        store.create_files("support/intents/versions/2", {name: (second / name).read_bytes() for name in FOLDER_FILES})
+        found = find_remains(open_store(PLACE), now=in_two_days)
+        hub.requests_left = n_requests
+        try:
+            is_done = sweep(open_store(PLACE), found) > 0
+        except StorageError:
+            is_done = False
+        hub.requests_left = None
+        sweep(open_store(PLACE), find_remains(open_store(PLACE), now=in_two_days))
+        assert sorted(repo.tags) == ["v1"]
+        assert shown(hub) == (first / CARD_FILE).read_bytes()
+        if is_done:
+            break
+    assert is_done
+
+
 @pytest.mark.parametrize("path", ["a/b", "support/intents-2", "a.b/c_d", "a-b/c.d", f"a/{'n' * 64}"])
 def test_name_of_a_repo_leads_back_to_its_adapter(path: str) -> None:
     name = repo_name(path)
