@@ -9,6 +9,7 @@ LATEST = "latest"
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _ALIAS = re.compile(r"[a-z](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _DIGEST = re.compile(r"sha256:([0-9a-f]{8,64})")
+_MOST_DIGITS = 9
 _FORM = "namespace/name, namespace/name@3, namespace/name@production or namespace/name@sha256:<8 to 64 hex digits>"
 
 
@@ -33,7 +34,7 @@ class Reference:
             raise _invalid(text)
         if not selector or selector == LATEST:
             return cls(namespace=namespace, name=name)
-        if selector.isascii() and selector.isdecimal() and 0 < int(selector) < 10**9:
+        if selector.isascii() and selector.isdecimal() and len(selector) <= _MOST_DIGITS and int(selector):
             return cls(namespace=namespace, name=name, version=int(selector))
         if digest := _DIGEST.fullmatch(selector):
             return cls(namespace=namespace, name=name, digest=digest.group(1))

@@ -1,12 +1,14 @@
 """`/v1/adapters` and `/v1/statistics`: what there is, what is loaded, and loading, pinning, unloading by hand."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel
 
+from adapterhub.errors import VersionYanked
 from adapterhub.registry import Version
 from adapterhub.server.asking import caller_with
 from adapterhub.server.house import House
@@ -95,7 +97,8 @@ def adapter_routes(house: House) -> APIRouter:
     @router.post("/v1/adapters/{reference:path}/unpin", summary="Let a pinned adapter leave again")
     async def unpin(reference: ReferencePath, caller: Annotated[Caller, caller_with("manage")]) -> VersionBody:
         """Name it as it was pinned."""
-        await house.lookup.version(reference, caller.holder)
+        with suppress(VersionYanked):  # what was pinned may have been yanked since
+            await house.lookup.version(reference, caller.holder)
         return await _told(house, reference, await asyncio.to_thread(house.residents.unpin, reference))
 
     @router.post("/v1/adapters/{reference:path}/unload", summary="Free an adapter's slot now")
@@ -128,6 +131,7 @@ def _sees(holder: Holder) -> Any:
 
 
 async def _told(house: House, reference: str, version: Version) -> VersionBody:
-    resident = await asyncio.to_thread(house.residents.digests)
+    resident, pins = await asyncio.gather(asyncio.to_thread(house.residents.digests),
+                                          asyncio.to_thread(house.residents.pins))  # both may wait for a pass
     return VersionBody(adapter=reference, version=version.reference, digest=version.digest,
-                       is_resident=version.digest in resident, is_pinned=reference in house.residents.pins())
+                       is_resident=version.digest in resident, is_pinned=reference in pins)

@@ -24,7 +24,7 @@ _MOST_IN_A_HEADER = 16
 def caller_with(scope: str) -> Any:
     """Return a dependency that gives the caller, or raises Forbidden where their token lacks a scope."""
 
-    def caller_of(request: Request, _: Annotated[Any, Depends(BEARER)] = None) -> Caller:
+    async def caller_of(request: Request, _: Annotated[Any, Depends(BEARER)] = None) -> Caller:
         caller: Caller = request.scope["state"]["caller"]
         if not caller.holder.may(scope):
             raise Forbidden(f"This token may not {scope}.", hint=f"Ask for one with the scope {scope!r}.")

@@ -17,6 +17,8 @@ class Limits:
     """Of one request."""
     rows: int = 512
     """Of one request, each adapter of a row counted."""
+    row_tokens: int = 65536
+    """About so many of one row, its candidates and its long context together: a row is computed in one go."""
     new_tokens: int = 1024
     """That one row may write."""
     queued_rows: int = 2048
@@ -33,7 +35,7 @@ class Limits:
     """Seconds in which a request's head must have come, and then its body."""
 
     def __post_init__(self) -> None:
-        for name in ("body_bytes", "rows", "new_tokens", "queued_rows", "streams"):
+        for name in ("body_bytes", "rows", "row_tokens", "new_tokens", "queued_rows", "streams"):
             if getattr(self, name) < 1:
                 raise InvalidConfig(f"{name} is {getattr(self, name)}, expected at least 1.", hint=f"Raise {name}.")
         for name in ("deadline_s", "writes_s", "body_s"):

@@ -110,7 +110,7 @@ class Door:
         usual = self._state.config.limits.deadline_s
         if given is None:
             return None
-        if not given.isdigit() or not 0 < int(given) < 10**9:
+        if not given.isdigit() or len(given) > 9 or int(given) == 0:
             raise BadRequest(f"X-Deadline-Ms is {given[:40].decode('latin-1')!r}, expected whole milliseconds above 0.",
                              field="X-Deadline-Ms", hint="Leave it out for the usual deadline.")
         return min(int(given) / 1000, usual * _LONGEST_DEADLINE)

@@ -50,6 +50,7 @@ class FairQueue:
         """Let a waiting ticket count no more; it is passed over when its turn comes."""
         ticket.is_withdrawn = True
         self._count(ticket, -1)
+        ticket.rows = ()  # what nobody waits for takes no memory until its turn
 
     def take(self, n_tokens: int) -> list[Ticket]:
         """Return tickets of about so many tokens in fair turns, at least one where any waits."""

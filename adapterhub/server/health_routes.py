@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
 from adapterhub.server.asking import caller_with
-from adapterhub.server.errors import Unavailable
+from adapterhub.server.errors import Forbidden, Unavailable
 from adapterhub.server.metrics import Metrics
 from adapterhub.server.replies import OwnError, refusals
 from adapterhub.server.service import Caller
@@ -41,7 +41,10 @@ def health_routes(metrics: Metrics, is_ready: Callable[[], str | None]) -> APIRo
 
     @router.get("/metrics", response_class=Response, summary="Figures for Prometheus",
                 responses={200: {"content": {"text/plain": {}}}, **refusals()})
-    async def read_metrics(_: Annotated[Caller, caller_with("manage")]) -> Response:
-        """Return counts, latencies and sizes by adapter; no text."""
+    async def read_metrics(caller: Annotated[Caller, caller_with("manage")]) -> Response:
+        """Return counts, latencies and sizes by adapter, of all namespaces; no text."""
+        if not caller.holder.sees_all:
+            raise Forbidden("This token has no rights in all namespaces, whose adapters the figures name.",
+                            hint="Ask for one with the namespace *.")
         return Response(await asyncio.to_thread(metrics.text), media_type=CONTENT_TYPE_LATEST)
     return router

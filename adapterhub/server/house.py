@@ -130,7 +130,8 @@ def build_house(base: str | Base, registry: ReadableRegistry, tokens: Tokens, *,
         writer = Writer(generator, report=lambda error: log("a step failed", level=logging.ERROR, error=error))
         writing = WritingService(config=config, generator=generator, registry=pinned, lookup=lookup, writer=writer,
                                  limits=limits, metrics=metrics, listeners=listeners)
-    door = DoorState(config=config, tokens=tokens, metrics=metrics, needs_tokens=tokens.has_any())
+    door = DoorState(config=config, tokens=tokens, metrics=metrics,
+                     needs_tokens=not config.is_loopback or tokens.has_any())
     return House(config=config, base=loaded, rows=rows, writing=writing, follower=follower, lookup=lookup,
                  residents=residents, catalogue=Catalogue(registry), metrics=metrics, door=door, listeners=listeners,
                  token_counter=TokenCounter(loaded.tokenizer))

@@ -1,5 +1,6 @@
 """OpenAI's form for what an encoder does: `/v1/models` and `/v1/embeddings`; `model` is an adapter's reference."""
 
+import asyncio
 import base64
 from collections.abc import Sequence
 from datetime import datetime
@@ -117,7 +118,7 @@ def openai_routes(house: House) -> APIRouter:
             raise BadRequest(f"dimensions is {asked.dimensions}, this base gives {len(vectors[0])}.",
                              field="dimensions", hint="Leave it out.")
         version = outcomes[0].version
-        n_tokens = house.token_counter.count(texts)
+        n_tokens = await asyncio.to_thread(house.token_counter.count, texts)
         data = [{"object": "embedding", "index": i, "id": outcome.id,
                  "embedding": _encoded(vector) if asked.encoding_format == "base64" else vector}
                 for i, (vector, outcome) in enumerate(zip(vectors, outcomes, strict=True))]

@@ -99,7 +99,10 @@ def predict_routes(house: House) -> APIRouter:
         Only where every row had to be refused because of load is the status theirs, 429 or 503.
         """
         service = house.require_rows()
-        places = [(i, name, row.fields()) for i, row in enumerate(asked.rows) for name in row.named()]
+        named = [row.named() for row in asked.rows]
+        service.require_number(sum(map(len, named)))
+        fields = [row.fields() for row in asked.rows]
+        places = [(i, name, fields[i]) for i, names in enumerate(named) for name in names]
         note(request, n_rows=len(places))
         outcomes = await answered(request, caller, service.answer([(name, row) for _, name, row in places], caller,
                                                                   truncate=asked.truncate))

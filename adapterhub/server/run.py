@@ -20,6 +20,8 @@ from adapterhub.server.tokens import Tokens
 from adapterhub.settings import Settings
 
 _KEEP_ALIVE_S = 15
+_AFTER_DRAIN_S = 1
+"""The drain is over when uvicorn begins to end: what still runs then is cut off."""
 _BACKLOG = 4096
 _HAND_OVER_S = 1.0
 """A process that hands its socket over stays at least so long: each kept connection that asks is told to close."""
@@ -85,5 +87,5 @@ def uvicorn_config(house: House) -> uvicorn.Config:
     return uvicorn.Config(create_app(house), log_config=None, access_log=False, server_header=False,
                           proxy_headers=False, timeout_keep_alive=_KEEP_ALIVE_S, backlog=_BACKLOG, ws="none",
                           http=protocol_with_patience(config.limits.body_s),
-                          timeout_graceful_shutdown=max(1, round(config.drain_s)), lifespan="on",
+                          timeout_graceful_shutdown=_AFTER_DRAIN_S, lifespan="on",
                           ssl_certfile=config.certificate, ssl_keyfile=config.key)

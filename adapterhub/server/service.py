@@ -79,19 +79,30 @@ class RowService:
 
         Raises BodyTooLarge, TooBusy where none of them is looked at.
         """
-        limit = self.config.limits.rows
-        if len(rows) > limit:
-            raise BodyTooLarge(f"The request has {len(rows)} rows, {limit} are allowed.",
-                               hint="Ask in several requests.")
+        self.require_number(len(rows))
         self.limits.take_rows(caller.holder.id, len(rows))
         versions = await self.lookup.versions((reference for reference, _ in rows), caller.holder)
-        faults = [fault if isinstance(fault := versions[reference], AdapterHubError) else fault_of_text(row)
+        faults = [fault if isinstance(fault := versions[reference], AdapterHubError) else self._fault_of(row)
                   for reference, row in rows]
         good = [(self._pinned(versions[reference]), row)
                 for (reference, row), fault in zip(rows, faults, strict=True) if fault is None]
         answers = iter(await self.batcher.answer(self._tickets(good, caller, truncate)) if good else ())
         return [self._outcome(reference, row, versions[reference], fault or next(answers), caller)
                 for (reference, row), fault in zip(rows, faults, strict=True)]
+
+    def require_number(self, n_rows: int) -> None:
+        """Raise BodyTooLarge for more rows than one request may have."""
+        limit = self.config.limits.rows
+        if n_rows > limit:
+            raise BodyTooLarge(f"The request has {n_rows} rows, {limit} are allowed.", hint="Ask in several requests.")
+
+    def _fault_of(self, row: Any) -> AdapterHubError | None:
+        """Return what is wrong with a row before any adapter reads it."""
+        limit = self.config.limits.row_tokens
+        if (n_tokens := about_n_tokens(row)) > limit:
+            return BodyTooLarge(f"The row has about {n_tokens:,} tokens, {limit:,} are allowed.",
+                                hint="Ask for fewer candidates, or cut the text into several rows.")
+        return fault_of_text(row)
 
     def _pinned(self, version: Version | AdapterHubError | None) -> str | None:
         assert not isinstance(version, AdapterHubError), "rows at fault were left out"

@@ -76,6 +76,7 @@ class Tokens:
     def __init__(self, place: Path, *, clock: Callable[[], datetime] | None = None) -> None:
         self._place, self._clock = place, clock or _utc_now
         self._by_hash: dict[str, TokenRecord] = {}
+        self._has_any = False
         self._looked_at = float("-inf")
 
     def create(self, name: str, scopes: Sequence[str], namespaces: Sequence[str] = (ANY_NAMESPACE,),
@@ -128,14 +129,19 @@ class Tokens:
         return Holder(id=record.id, scopes=record.scopes, namespaces=record.namespaces)
 
     def has_any(self) -> bool:
-        """Say whether any token is known here, looked at a moment ago."""
-        return bool(self._table())
+        """Say whether there is any token here, looked at a moment ago; one that cannot be read is one too.
+
+        A folder that cannot be looked into may hold some: the door stays closed.
+        """
+        self._table()
+        return self._has_any
 
     def _table(self) -> Mapping[str, TokenRecord]:
         """Return the tokens by hash, read again when the last look is a while ago."""
         now = time.monotonic()
         if now - self._looked_at > _LOOK_AGAIN_S:
             self._by_hash = {record.sha256: record for record in self._readable()}
+            self._has_any = self._may_hold_any()
             self._looked_at = now
         return self._by_hash
 
@@ -146,6 +152,14 @@ class Tokens:
             with contextlib.suppress(InvalidFolder, OSError):
                 found.append(_read(path))
         return found
+
+    def _may_hold_any(self) -> bool:
+        try:
+            return any(path.suffix == ".json" for path in self._place.iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
 
     def _file(self, token_id: str) -> Path:
         return self._place / f"{token_id}.json"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapterhub.errors import AdapterHubError
+from adapterhub.errors import AdapterHubError, PassFailed
 from adapterhub.runtime.answer import Failure
 from adapterhub.runtime.generation.engine import Generator
 from adapterhub.runtime.generation.row import Generated, TokenPiece
@@ -124,7 +124,7 @@ def _outcome_of(stream: TokenStream) -> Generated | AdapterHubError:
     outcome = stream.outcome()
     if not isinstance(outcome, Failure):
         return outcome
-    if outcome.error.message.startswith("The pass failed: "):  # its words may hold a text
+    if isinstance(outcome.error, PassFailed):  # its words may hold a text
         return InternalFault("The server failed at this row.", hint="Ask again; the log says what it was.")
     return outcome.error
 

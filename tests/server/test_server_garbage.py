@@ -40,3 +40,31 @@ def test_half_a_character_in_an_address_is_no_fault_of_ours(served: Running) -> 
     for path in ("/models/%ED%A0%80", "/v1/models/%ED%A0%80", "/v1/adapters/%ff/load", "/%ED%A0%80"):
         assert served.client.post(path, json={"inputs": "a"}).status_code < 500
         assert served.client.get(path).status_code < 500
+
+
+@pytest.mark.parametrize("reference", ["./x", "../x", "/etc/passwd", "./tour/intents"])
+def test_no_folder_of_the_server_can_be_asked_for(reference: str, served: Running) -> None:
+    answer = served.predict({"adapter": reference, "text": "my card"})[0]
+    assert answer["error"]["kind"] == "InvalidReference"
+    for address in (f"/models/{reference}", f"/v1/adapters/{reference}/load", f"/v1/adapters/{reference}/pin"):
+        assert served.client.post(address, json={"inputs": "my card"}).status_code in (400, 404, 405)
+    reply = served.post("/v1/embeddings", {"model": reference, "input": "my card"})
+    assert reply.status_code in (400, 404)
+
+
+def test_deadline_of_very_many_digits_is_400(served: Running) -> None:
+    reply = served.client.post("/v1/predict", json={"rows": [{"text": "a"}]}, headers={"x-deadline-ms": "1" * 5000})
+    assert reply.status_code == 400
+
+
+def test_row_of_too_many_candidates_fails_alone(served: Running) -> None:
+    large = {"adapter": "t/pairs", "query": "my card", "candidates": ["a"] * 70_000}
+    failed, answered = served.predict(large, {"adapter": "t/intents3", "text": "my card"})
+    assert failed["error"]["kind"] == "BodyTooLarge"
+    assert answered["result"]
+
+
+def test_version_of_very_many_digits_is_no_reference(served: Running) -> None:
+    reference = "t/intents3@" + "1" * 5000
+    assert served.client.post(f"/models/{reference}", json={"inputs": "my card"}).status_code in (400, 404)
+    assert served.client.get(f"/v1/models/{reference}").status_code in (400, 404)

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -278,6 +279,15 @@ def test_connection_that_says_too_little_is_closed(small: Running, sent: bytes) 
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /heal")
         while received := connection.recv(4096):
             assert b"200 OK" in received or b"alive" in received
+
+
+def test_head_that_does_not_end_is_cut_off(served: Running) -> None:
+    with raw_connection(served) as connection, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nX-Long: ")
+        for _ in range(64):
+            connection.sendall(b"a" * 65536)
+            time.sleep(0.002)
+        pytest.fail("four megabytes of a head were taken")
 
 
 def test_many_idle_connections_keep_nobody_from_an_answer(served: Running) -> None:

@@ -74,6 +74,12 @@ def test_place_of_tokens_follows_the_environment() -> None:
     assert default_place({"HOME": "/h"}) == Path("/h/.local/share/adapterhub/tokens")
 
 
+def test_token_that_cannot_be_read_closes_the_door_all_the_same(tmp_path: Path) -> None:
+    assert not Tokens(tmp_path / "none").has_any()
+    (tmp_path / "ffffffff.json").write_text('{"id": 5}')
+    assert Tokens(tmp_path).has_any()
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "example.org"])
 def test_without_a_token_it_listens_on_loopback_alone(host: str, tmp_path: Path) -> None:
     for loopback in ("127.0.0.1", "::1", "localhost", "127.3.2.1"):
@@ -158,3 +164,8 @@ def test_server_that_had_a_token_never_opens_again(tiny_base_folder: Path, tiny_
         server.tokens.revoke(record.id)
         wait_until(lambda: not server.house.door.tokens.has_any(), timeout_s=10)
         assert server.post("/v1/predict", {"rows": [ROW]}).status_code == 401
+
+
+def test_figures_of_all_namespaces_are_for_who_sees_them_all(guarded: Running) -> None:
+    assert guarded.get("/metrics", **bearer(guarded, "manage", namespaces=("t",))).status_code == 403
+    assert guarded.get("/metrics", **bearer(guarded, "manage")).status_code == 200
