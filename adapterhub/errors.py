@@ -115,6 +115,14 @@ class DeadlinePassed(PredictionError):
     """A row whose time was over before a pass could begin with it."""
 
 
+class PassFailed(PredictionError):
+    """A row whose computation broke by a fault of ours; its words may hold a part of a text."""
+
+    def __init__(self, fault: Exception) -> None:
+        super().__init__(f"The pass failed: {type(fault).__name__}: {fault}.",
+                         hint="Ask again; if it fails again, report it.")
+
+
 class RankTooLarge(PredictionError):
     """An adapter that is larger than the whole budget of the slots."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from adapterhub.bases.load import Base, load_base
-from adapterhub.errors import AdapterHubError, DeadlinePassed, NoRoom, PredictionError
+from adapterhub.errors import AdapterHubError, DeadlinePassed, NoRoom, PassFailed
 from adapterhub.registry import ReadableRegistry, Version, WithFolders, open_registries, resolve_served
 from adapterhub.runtime.answer import Failure
 from adapterhub.runtime.cache import AdapterCache
@@ -191,6 +191,9 @@ class Generator:
                 self._fail(row, error)
         except AdapterHubError as error:
             self._fail(row, error)
+        except Exception as error:  # a fault of ours: without an end, this row would meet every step to come
+            self._fail(row, PassFailed(error))
+            raise
         return None
 
     def _ensure(self, version: Version) -> LoadedAdapter:
@@ -229,9 +232,8 @@ class Generator:
         """End every row that a broken step may have touched, so that nobody waits for it in vain."""
         with self._queue_lock:
             taken = [row for row in self._waiting if row.adapter is not None]
-            self._waiting = [row for row in self._waiting if row.adapter is None]
+            self._waiting = [row for row in self._waiting if row.adapter is None and not row.is_done]
         for row in {id(row): row for row in (*self._flight.rows, *joining, *taken)}.values():
             self._unpin(row)
-            self._fail(row, PredictionError(f"The pass failed: {type(error).__name__}: {error}.",
-                                            hint="Ask again; if it fails again, report it."))
+            self._fail(row, PassFailed(error))
         self._flight.clear()

@@ -174,3 +174,16 @@ def test_broken_step_ends_its_rows_and_lets_later_ones_run(llama: Bed, monkeypat
         broken.result()
     assert generator.submit("t/two", "my card", settings(5)).result().tokens == llama.stock("t/two", "my card", 5)
     assert not generator._model.adapters._pins
+
+
+def test_load_that_breaks_ends_its_own_row_and_not_the_generator(llama: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = llama.generator()
+    broken, other = generator.submit("t/two", "my card", settings(5)), generator.submit(None, "my card", settings(5))
+    with monkeypatch.context() as patch:
+        patch.setattr(generator._model.adapters, "load", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            generator.step()
+        assert isinstance(broken.outcome(), Failure)
+        assert generator.step()  # the next step does not meet it again
+    assert other.result().tokens == llama.stock(None, "my card", 5)
+    assert generator.submit("t/two", "my card", settings(5)).result().tokens == llama.stock("t/two", "my card", 5)
