@@ -5,9 +5,9 @@
 What bound holds, and why. A refresh with 100 new asks the system for four times per adapter, since a yank or a moved
 alias changes the innermost folder alone: more than half of its time is those calls. Asking relative to the root's own
 descriptor, and remembering unchanged names in memory instead of a table, were tried and gave 4 % each. Indexing from
-nothing reads four small files per adapter, and more than half of its processor time is the system's; what is beyond the
-processor's share is waiting for the disk. Room for sqlite's pages gave a quarter; two reading threads took twice as long
-(the interpreter has one lock). Runs on two cores took 55 to 74 s.
+nothing reads four small files per adapter, and more than half of its processor time is the system's; what is beyond
+the processor's share is waiting for the disk. Room for sqlite's pages gave a quarter; two reading threads took twice
+as long (the interpreter has one lock). Runs on two cores took 55 to 74 s.
 """
 
 import os
