@@ -69,7 +69,6 @@ class TextClassification(SequenceHead):
         return {**top[0], "top": top}
 
 
-
 def _share_right(truth: Sequence[int], predicted: Sequence[int], chosen: Sequence[bool]) -> float:
     right = [t == p for t, p, is_in in zip(truth, predicted, chosen, strict=True) if is_in]
     return sum(right) / len(right)
