@@ -6,8 +6,9 @@ from typing import Any
 import torch
 
 from adapterhub.errors import TrainingError
-from adapterhub.tasks.batch import by_length, collate
+from adapterhub.tasks.batch import by_length
 from adapterhub.tasks.task import Evaluation, Example, Task
+from adapterhub.training.forward import compute_outputs_of
 
 
 def compute_outputs(model: torch.nn.Module, task: Task, examples: Sequence[Example], pad_id: int,
@@ -23,8 +24,7 @@ def compute_outputs(model: torch.nn.Module, task: Task, examples: Sequence[Examp
     results: list[list[Any]] = [[None] * len(example.sequences) for example in examples]
     with torch.inference_mode():
         for batch in by_length([len(sequence.input_ids) for sequence in sequences], batch_size):
-            inputs = {k: v.to(device) for k, v in collate([sequences[j] for j in batch], pad_id).items()}
-            outputs = task.outputs(call_model(model, inputs), inputs["attention_mask"]).float().cpu()
+            outputs = compute_outputs_of(model, task, [sequences[j] for j in batch], pad_id, device).float().cpu()
             if not outputs.isfinite().all():
                 raise TrainingError("The model's outputs are no finite numbers any more.",
                                     hint="Give a lower --learning-rate.")
@@ -33,14 +33,6 @@ def compute_outputs(model: torch.nn.Module, task: Task, examples: Sequence[Examp
                 is_per_token = outputs.ndim == 3
                 results[i][k] = outputs[row, :len(sequences[j].input_ids)].clone() if is_per_token else outputs[row]
     return results
-
-
-def call_model(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> Any:
-    """Call a model with the inputs that its base reads."""
-    config: Any = model.config
-    if getattr(config, "type_vocab_size", 0) < 1:
-        inputs = {name: value for name, value in inputs.items() if name != "token_type_ids"}
-    return model(**inputs)
 
 
 def evaluate_model(model: torch.nn.Module, task: Task, examples: Sequence[Example], labels: Sequence[str],

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -13,11 +13,13 @@ from transformers import get_linear_schedule_with_warmup
 from adapterhub.bases.processor import has_native_bfloat16
 from adapterhub.errors import TrainingError, UnknownName
 from adapterhub.progress import Progress
-from adapterhub.tasks.batch import LengthBuckets, collate
+from adapterhub.tasks.batch import LengthBuckets
 from adapterhub.tasks.task import Evaluation, Example, Task, is_better
 from adapterhub.training.config import TrainConfig
-from adapterhub.training.evaluate import call_model, evaluate_model
+from adapterhub.training.evaluate import evaluate_model
+from adapterhub.training.forward import compute_loss
 from adapterhub.training.methods import State, TrainedModel
+from adapterhub.training.prepare import LoopInputs
 
 SPEED_STEPS = 20
 """Steps over which the progress bar's rows per second are taken."""
@@ -43,17 +45,6 @@ class Outcome:
     step_seconds: list[float] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoopInputs:
-    """Encoded rows and what turns them into batches."""
-
-    train: Sequence[Example]
-    validation: Sequence[Example]
-    """Empty: the last epoch is kept."""
-    labels: list[str]
-    pad_id: int
-
-
 def run_loop(config: TrainConfig, trained: TrainedModel, task: Task, inputs: LoopInputs, progress: Progress) -> Outcome:
     """Train; after each epoch measure on the validation rows and keep the best state.
 
@@ -75,7 +66,8 @@ def run_loop(config: TrainConfig, trained: TrainedModel, task: Task, inputs: Loo
     outcome, started = Outcome(state={}), time.perf_counter()
 
     def step(examples: list[Example]) -> float:
-        loss = _loss(model, task, examples, inputs.pad_id, accelerator)
+        with accelerator.autocast():
+            loss = compute_loss(model, task, examples, inputs.pad_id, accelerator.device)
         accelerator.backward(loss)
         accelerator.clip_grad_norm_(parameters, config.max_grad_norm)
         optimizer.step()
@@ -122,17 +114,6 @@ def _note(outcome: Outcome, loss: float, n_rows: int) -> str:
     recent = outcome.step_seconds[-SPEED_STEPS:]
     best = f", best {outcome.metric} {outcome.best_value:.3f}" if outcome.metric else ""
     return f"loss {loss:.3f}{best}, {n_rows * len(recent) / sum(recent):.0f} rows/s"
-
-
-def _loss(model: torch.nn.Module, task: Task, examples: list[Example], pad_id: int,
-          accelerator: Accelerator) -> torch.Tensor:
-    outputs = []
-    for k in range(len(examples[0].sequences)):
-        inputs = {name: value.to(accelerator.device)
-                  for name, value in collate([example.sequences[k] for example in examples], pad_id).items()}
-        with accelerator.autocast():
-            outputs.append(task.outputs(call_model(model, inputs), inputs["attention_mask"]))
-    return task.loss(outputs, examples)
 
 
 def _keep_best(config: TrainConfig, trained: TrainedModel, task: Task, inputs: LoopInputs, outcome: Outcome) -> int:

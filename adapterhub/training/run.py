@@ -11,17 +11,18 @@ import torch
 from adapterhub.adapter.manifest import DataFacts, Metric
 from adapterhub.bases.load import Base, load_base
 from adapterhub.data.split import SplitPlan, Splits, read_splits
-from adapterhub.errors import DataError, InvalidConfig, TrainingError, UnknownName
+from adapterhub.errors import InvalidConfig, TrainingError, UnknownName
 from adapterhub.files import require_free, storage_error
 from adapterhub.progress import ShowProgress, progress_bar
 from adapterhub.settings import Settings
 from adapterhub.tasks.table import find_task
-from adapterhub.tasks.task import Evaluation, Example, Task
+from adapterhub.tasks.task import Evaluation, Task
 from adapterhub.training.config import TrainConfig
 from adapterhub.training.evaluate import evaluate_model
 from adapterhub.training.export import ExportFacts, export_folder, export_whole_model, rounded
-from adapterhub.training.loop import LoopInputs, Outcome, chosen_metric, run_loop, seed_everything
+from adapterhub.training.loop import Outcome, chosen_metric, run_loop, seed_everything
 from adapterhub.training.methods import TrainedModel, build_model, start_from
+from adapterhub.training.prepare import LoopInputs, prepare
 
 METRIC_MOVES = 0.0005
 """Auto keeps 16 bits where the validation metric moves less than this."""
@@ -72,7 +73,7 @@ def run_training(config: TrainConfig, settings: Settings, show: ShowProgress = p
     seed_everything(config.seed)
     rows = splits.train if config.is_validated else splits.train + splits.validation
     labels = task.labels_of(rows)
-    inputs = _encode(config, task, base, splits, labels)
+    inputs = prepare(config, task, base, splits, labels)
     plan = config.plan_for(len(inputs.train))
     config = replace(config, epochs=plan.n_epochs, batch_size=plan.batch_size)
     trained = build_model(config, base, task, labels)
@@ -98,20 +99,6 @@ def run_training(config: TrainConfig, settings: Settings, show: ShowProgress = p
     return TrainResult(folder=config.output if trained.is_adapter else None, outcome=outcome, evaluation=evaluation,
                        n_trained=trained.n_trained, n_truncated=n_truncated,
                        max_length=config.length)
-
-
-def _encode(config: TrainConfig, task: Task, base: Base, splits: Splits, labels: list[str]) -> LoopInputs:
-    if config.length > base.max_length:
-        raise DataError(f"max_length is {config.length}, the base reads at most {base.max_length} tokens.",
-                        hint=f"Give --max-length {base.max_length}.")
-
-    def encode(rows: list[dict[str, object]]) -> list[Example]:
-        return task.encode(rows, base.tokenizer, labels, config.length)
-
-    train, validation = encode(splits.train), encode(splits.validation)
-    learned = train if config.is_validated else train + validation
-    return LoopInputs(train=task.lessons(learned), validation=validation if config.is_validated else [], labels=labels,
-                      pad_id=int(base.tokenizer.pad_token_id or 0))
 
 
 def _require_writable(output: Path) -> None:

@@ -21,8 +21,9 @@ from adapterhub.tasks.task import Evaluation, Example
 from adapterhub.training import loop
 from adapterhub.training.config import TrainConfig
 from adapterhub.training.evaluate import compute_outputs
-from adapterhub.training.loop import LoopInputs, Outcome, run_loop, seed_everything
+from adapterhub.training.loop import Outcome, run_loop, seed_everything
 from adapterhub.training.methods import TrainedModel, build_model
+from adapterhub.training.prepare import LoopInputs
 from adapterhub.training.run import TrainResult
 
 TASK = find_task("text-classification")
