@@ -71,6 +71,14 @@ class QuestionAnswering:
         targets = torch.tensor([example.target for example in examples], device=logits.device)  # [B, 2]
         return torch.nn.functional.cross_entropy(logits, targets)
 
+    def loss_weight(self, examples: Sequence[Example]) -> float:
+        """Return the number of stretches."""
+        return float(len(examples))
+
+    def can_split(self, examples: Sequence[Example]) -> bool:
+        """Say yes: each stretch has its own loss."""
+        return True
+
     def evaluate(self, outputs: Sequence[list[torch.Tensor]], examples: Sequence[Example],
                  labels: Sequence[str]) -> Evaluation:
         """Measure exact match and F1, each against the right answer that is nearest."""

@@ -79,6 +79,14 @@ class SentenceSimilarity:
         forth = torch.nn.functional.cross_entropy(cosines, right)
         return (forth + torch.nn.functional.cross_entropy(cosines.T, right)) / 2
 
+    def loss_weight(self, examples: Sequence[Example]) -> float:
+        """Return the number of pairs."""
+        return float(len(examples))
+
+    def can_split(self, examples: Sequence[Example]) -> bool:
+        """Say no: the other pairs of the batch are what each is told apart from, or put in order with."""
+        return False
+
     def evaluate(self, outputs: Sequence[list[torch.Tensor]], examples: Sequence[Example],
                  labels: Sequence[str]) -> Evaluation:
         """Measure each query against all answers of the set (recall@1, MRR); Spearman where pairs carry scores."""

@@ -28,6 +28,14 @@ class SequenceHead:
         logits: torch.Tensor = model_output.logits
         return logits
 
+    def loss_weight(self, examples: Sequence[Example]) -> float:
+        """Return the number of rows."""
+        return float(len(examples))
+
+    def can_split(self, examples: Sequence[Example]) -> bool:
+        """Say yes: each row has its own loss."""
+        return True
+
     def parse_row(self, row: Any) -> Row:
         """Accept a text, a pair of texts, or a mapping with `text` and, for pairs, `text_pair`."""
         if isinstance(row, str):

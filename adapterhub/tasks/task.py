@@ -98,6 +98,16 @@ class Task(Protocol):
     def loss(self, outputs: list[torch.Tensor], examples: Sequence[Example]) -> torch.Tensor:
         """Return the mean loss; outputs[k] belongs to the k-th sequence of each example."""
 
+    def loss_weight(self, examples: Sequence[Example]) -> float:
+        """Return over how many things the mean of `loss` goes: rows, or labelled tokens.
+
+        Where `can_split` holds, a batch's loss is the mean of its parts' losses, each by its own weight. A part of
+        weight 0 has nothing to learn, and its loss may be no number.
+        """
+
+    def can_split(self, examples: Sequence[Example]) -> bool:
+        """Say whether a batch may be learned in parts; not where rows are told apart from the others of the batch."""
+
     def evaluate(self, outputs: Sequence[list[torch.Tensor]], examples: Sequence[Example],
                  labels: Sequence[str]) -> Evaluation:
         """Measure; outputs[i] holds one tensor per sequence of example i, cut to its own length."""

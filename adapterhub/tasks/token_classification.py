@@ -92,6 +92,14 @@ class TokenClassification:
         return torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.to(logits.device).flatten(),
                                                  ignore_index=IGNORED)
 
+    def loss_weight(self, examples: Sequence[Example]) -> float:
+        """Return the number of words that carry a tag."""
+        return float(sum(tag != IGNORED for example in examples for tag in example.target))
+
+    def can_split(self, examples: Sequence[Example]) -> bool:
+        """Say yes: each word has its own loss."""
+        return True
+
     def evaluate(self, outputs: Sequence[list[torch.Tensor]], examples: Sequence[Example],
                  labels: Sequence[str]) -> Evaluation:
         """Measure entities with seqeval (a cut-off word counts as O) and tags word by word."""
