@@ -18,6 +18,10 @@ COMMON_COLUMNS: dict[str, tuple[str, ...]] = {
     "question": ("question", "query"),
     "context": ("context", "passage", "paragraph", "document", "text"),
     "answers": ("answers", "answer"),
+    "prompt": ("prompt", "instruction", "question", "source", "input", "document", "article", "dialogue"),
+    "completion": ("completion", "response", "output", "answer", "target", "summary", "highlights"),
+    "references": ("references",),
+    "messages": ("messages",),
     "score": ("score", "similarity", "similarity_score", "rating"),
 }
 
@@ -28,6 +32,26 @@ class Columns:
 
     required: tuple[str, ...]
     optional: tuple[str, ...] = ()
+    others: tuple[tuple[str, ...], ...] = ()
+    """Fields that may stand instead of the required ones, and of the optional ones with them."""
+
+    def chosen_for(self, available: Sequence[str], given: Mapping[str, str]) -> "Columns":
+        """Return the fields that a table's rows are read by: `required` and `optional`, or one of the `others`.
+
+        Others are taken where a column is given for one of them, or where the required fields have no columns and
+        these have their own names. Raises UnknownName where `given` names a field that is in none of them.
+        """
+        alternatives = [Columns(required=fields) for fields in self.others]
+        for columns in (self, *alternatives):
+            if given and given.keys() <= {*columns.required, *columns.optional}:
+                return columns
+        fields = [*self.required, *self.optional, *(name for other in self.others for name in other)]
+        if unknown := given.keys() - set(fields):
+            raise UnknownName("field", min(unknown), fields)
+        lowered = {name.lower() for name in available}
+        if all(lowered.intersection(COMMON_COLUMNS[name]) for name in self.required):
+            return self
+        return next((columns for columns in alternatives if lowered.issuperset(columns.required)), self)
 
 
 def match_columns(available: Sequence[str], columns: Columns, given: Mapping[str, str], *,
@@ -59,5 +83,9 @@ def match_columns(available: Sequence[str], columns: Columns, given: Mapping[str
                 matched[name] = found[0]
             elif name in columns.required:
                 raise DataError(f"{source} has no column for {name}; it has {', '.join(available)}.",
-                                hint=f"Name it: --column {name}=COLUMN.")
+                                hint=f"Name it: --column {name}=COLUMN{_instead(columns)}.")
     return matched
+
+
+def _instead(columns: Columns) -> str:
+    return "".join(f", or give {' and '.join(fields)}" for fields in columns.others)

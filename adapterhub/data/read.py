@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from adapterhub.data.answers import parse_answers, place_answers
+from adapterhub.data.chats import chat_fault, parse_messages
 from adapterhub.data.columns import Columns, match_columns
 from adapterhub.data.formats import Table, read_table
 from adapterhub.errors import DataError
 
 Rows = list[dict[str, Any]]
 
-_LIST_FIELDS = ("tokens", "tags", "labels")
+_LIST_FIELDS = ("tokens", "tags", "labels", "references")
+_KEPT_FIELDS = ("context", "prompt", "completion")
+"""Texts that keep their outer spaces: answers are found by their place, and what is written begins with its own."""
 _BETWEEN_LABELS = re.compile(r"\s*[|;,]\s*")
 _BETWEEN_WORDS = re.compile(r"\s+")
 _MAX_FAULTS = 5
@@ -33,6 +36,7 @@ def read_rows(source: Path, *, columns: Columns, given: Mapping[str, str]) -> Ro
 
 def to_rows(table: Table, *, columns: Columns, given: Mapping[str, str]) -> Rows:
     """Turn a table into rows keyed by field; labels and tags become strings. Raises as `read_rows`."""
+    columns = columns.chosen_for(table.names, given)
     matched = match_columns(table.names, columns, given, source=table.source)
     raw = {name: table.column(column) for name, column in matched.items()}
     faults: list[str] = []
@@ -59,8 +63,12 @@ def _value(name: str, value: Any) -> Any:
         return None
     if name == "answers":
         return parse_answers(value)
-    if name == "context" and isinstance(value, str):
-        return value  # as it is: answers are found by their place in it
+    if name == "messages":
+        return parse_messages(value)
+    if name in _KEPT_FIELDS and isinstance(value, str):
+        return value
+    if name == "references" and isinstance(value, str) and not value.lstrip().startswith("["):
+        return [value]
     if name in _LIST_FIELDS:
         items = _as_list(value, _BETWEEN_LABELS if name == "labels" else _BETWEEN_WORDS)
         return items if items is None else ["" if item is None else str(item) for item in items]
@@ -90,7 +98,7 @@ def _fault(row: Mapping[str, Any], columns: Columns) -> str | None:
         value = row.get(name)
         if value is None or (value == [] and name != "labels") or (isinstance(value, str) and not value.strip()):
             return f"has no {name}"
-        if name == "answers":
+        if name in ("answers", "messages"):
             continue
         if name == "score":
             if not isinstance(value, float) or not math.isfinite(value):
@@ -101,6 +109,8 @@ def _fault(row: Mapping[str, Any], columns: Columns) -> str | None:
             return "has an empty label"
         elif not _is_unicode(value):
             return f"has a {name} with half a surrogate pair, which is no text"
+    if "messages" in row:
+        return chat_fault(row["messages"])
     return place_answers(row) if "answers" in row and "context" in row else _tag_fault(row)
 
 
