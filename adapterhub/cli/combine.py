@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapterhub.cli.output import guarded, json_option, print_json, registry_option
+from adapterhub.cli.run_settings import parse_columns
 from adapterhub.errors import InvalidConfig
 from adapterhub.progress import waiting
 
@@ -184,7 +185,6 @@ def _measure(data: str | None, columns: tuple[str, ...], base: str | None, setti
 
     Raises DataError, InvalidConfig.
     """
-    from adapterhub.cli.train import parse_columns
     from adapterhub.data.split import read_test_rows
     from adapterhub.tasks.table import find_task
 

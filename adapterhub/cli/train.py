@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapterhub.cli.output import base_option, fail, guarded, json_option, print_json, print_table, registry_option
+from adapterhub.cli.run_settings import config_option, given_settings, pairs_setting, parse_columns, setting
 from adapterhub.errors import InvalidConfig
 from adapterhub.progress import waiting
 from adapterhub.settings import Settings
@@ -16,47 +17,41 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: adapterhub train --task text-classification --data rows.csv --output folder")
-@click.option("--task", required=True, help="text-classification, multi-label-classification, "
-              "text-regression, token-classification, question-answering or sentence-similarity.")
-@click.option("--data", required=True, help="A csv, tsv, json, jsonl (.gz) or parquet file, a folder with train, "
-              "validation and test, or a Hugging Face data set.")
-@click.option("--output", required=True, type=click.Path(path_type=Path), help="The adapter folder to write.")
-@base_option
-@click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="A column with an uncommon name.")
-@click.option("--method", default="lora", show_default=True, help="PEFT method.")
-@click.option("--rank", default=8, show_default=True, help="LoRA rank.")
-@click.option("--alpha", type=float, help="LoRA alpha.  [default: twice the rank]")
-@click.option("--targets", default="all-linear", show_default=True, help="Layers, separated by commas.")
-@click.option("--epochs", type=int, help="Passes over the training rows.  [default: 8, with few rows more]")
-@click.option("--batch-size", type=int, help="Rows per step.  [default: 32, with few rows 16]")
-@click.option("--learning-rate", type=float, help="[default: the method's]")
-@click.option("--max-length", type=int, help="Tokens after which a text is cut.  [default: the task's]")
-@click.option("--metric", help="Validation metric that chooses the best epoch.  [default: the task's first]")
-@click.option("--patience", default=3, show_default=True, help="Epochs without a better one before stopping.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--continue-from", type=click.Path(path_type=Path), help="An adapter folder to train on from.")
-@click.option("--licence", default="", help="Of the data, for the card.")
-@click.option("--source", default="", help="Of the data, for the card.")
+@config_option
+@setting("--task", "text-classification, multi-label-classification, text-regression, token-classification, "
+         "question-answering or sentence-similarity.")
+@setting("--data", "A csv, tsv, json, jsonl (.gz) or parquet file, a folder with train, validation and test, or a "
+         "Hugging Face data set.")
+@setting("--output", "The adapter folder to write.")
+@setting("--base", "embedded, a local folder, or a Hub id.  [default: embedded]")
+@pairs_setting("--column", "columns", "A column with an uncommon name.", metavar="FIELD=COLUMN", parse=parse_columns)
+@setting("--method", "PEFT method.  [default: lora]")
+@setting("--rank", "LoRA rank.  [default: 8]", kind=int)
+@setting("--alpha", "LoRA alpha.  [default: twice the rank]", kind=float)
+@setting("--targets", "Layers, separated by commas.  [default: all-linear]")
+@setting("--epochs", "Passes over the training rows.  [default: 8, with few rows more]", kind=int)
+@setting("--batch-size", "Rows per step.  [default: 32, with few rows 16]", kind=int)
+@setting("--learning-rate", "[default: the method's]", kind=float)
+@setting("--max-length", "Tokens after which a text is cut.  [default: the task's]", kind=int)
+@setting("--metric", "Validation metric that chooses the best epoch.  [default: the task's first]")
+@setting("--patience", "Epochs without a better one before stopping.  [default: 3]", kind=int)
+@setting("--seed", "Of what is drawn.  [default: 0]", kind=int)
+@setting("--continue-from", "An adapter folder to train on from.")
+@setting("--licence", "Of the data, for the card.")
+@setting("--source", "Of the data, for the card.")
 @json_option
 @guarded
-def train(task: str, data: str, output: Path, base: str, columns: tuple[str, ...], method: str, rank: int,
-          alpha: float | None, targets: str, epochs: int | None, batch_size: int | None, learning_rate: float | None,
-          max_length: int | None, metric: str | None, patience: int, seed: int, continue_from: Path | None,
-          licence: str, source: str, as_json: bool) -> None:
+def train(config_file: Path | None, as_json: bool) -> None:
     """Train one adapter and write its folder; the base stays as it is.
 
     Ctrl-C ends the training; the best epoch so far is measured and written.
     """
-    from adapterhub.training.config import TrainConfig
+    from adapterhub.training.config_file import parse_config
 
-    if method == "full":
+    config = parse_config(given_settings(config_file))
+    if config.method == "full":
         raise InvalidConfig("Method 'full' fine-tunes a whole model, which is no adapter.",
                             hint="Give --method lora; `adapterhub demo` measures the two side by side.")
-    config = TrainConfig(
-        task=task, data=data, output=output, base=base, columns=parse_columns(columns), method=method, rank=rank,
-        alpha=alpha, targets=targets, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
-        max_length=max_length, metric=metric, patience=patience, seed=seed, continue_from=continue_from,
-        licence=licence, source=source)
     with waiting("loading torch, transformers and peft"):
         from adapterhub.training.run import run_training
     result = run_training(config, Settings.from_environment())
@@ -65,7 +60,7 @@ def train(task: str, data: str, output: Path, base: str, columns: tuple[str, ...
     else:
         _print_result(result)
     if result.outcome.is_interrupted:
-        fail(f"Training was stopped; the best epoch so far ({result.outcome.best_epoch}) is kept in {output}.")
+        fail(f"Training was stopped; the best epoch so far ({result.outcome.best_epoch}) is kept in {config.output}.")
 
 
 @click.command(epilog="Example: adapterhub evaluate support/intents@production --data rows.csv")
@@ -90,13 +85,6 @@ def evaluate(adapter: str, data: str, columns: tuple[str, ...], base: str, place
         print_json({"adapter": adapter, "metrics": evaluation.metrics, "n_rows": evaluation.n_rows})
     else:
         print_evaluation(evaluation)
-
-
-def parse_columns(given: tuple[str, ...]) -> dict[str, str]:
-    """Parse FIELD=COLUMN options. Raises InvalidConfig."""
-    if bad := [text for text in given if "=" not in text]:
-        raise InvalidConfig(f"--column {bad[0]!r} is not FIELD=COLUMN.", hint="Write for instance --column text=body.")
-    return dict(text.split("=", 1) for text in given)
 
 
 def print_evaluation(evaluation: "Evaluation") -> None:

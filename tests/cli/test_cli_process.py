@@ -43,10 +43,10 @@ def test_refusal_is_exit_code_2_with_one_sentence_on_standard_error(tmp_path: Pa
     assert done.stderr.count("\n") == 1
 
 
-def test_usage_fault_is_exit_code_2(tmp_path: Path) -> None:
+def test_missing_setting_is_exit_code_2(tmp_path: Path) -> None:
     done = finished(tmp_path, "train", "--task", "text-classification")
     assert done.returncode == 2
-    assert "Missing option '--data'" in done.stderr
+    assert "A run needs data and output" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [("list",), ("list", "--json"), ("show", "a/b"), ("history", "a/b@production")])

@@ -1,0 +1,68 @@
+"""`train --config`: the file says what the command line does not."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from command_line import Cli
+
+from adapterhub.adapter.folder import read_folder
+from adapterhub.cli.main import main
+from adapterhub.training.config import TrainConfig
+
+SETTINGS = [parameter for parameter in main.commands["train"].params
+            if isinstance(parameter, click.Option) and not parameter.expose_value and not parameter.is_eager]
+
+
+def toml_of(**settings: Any) -> str:
+    return "".join(f"{name} = {value!r}\n" for name, value in settings.items())
+
+
+def test_every_setting_is_a_field() -> None:
+    names = {parameter.name for parameter in SETTINGS}
+    assert names <= {field.name for field in fields(TrainConfig)}
+    assert {"task", "data", "output", "columns", "learning_rate"} <= names
+
+
+@pytest.mark.parametrize("option", SETTINGS, ids=lambda option: str(option.name))
+def test_default_that_the_help_tells_is_the_fields_own(option: click.Option) -> None:
+    default = next(field.default for field in fields(TrainConfig) if field.name == option.name)
+    told = re.search(r"\[default: ([\w.-]+)]", option.help or "")
+    assert told is None or told[1] == str(default)
+
+
+def test_run_comes_from_a_file_and_options_win(cli: Cli, tiny_base_folder: Path, tiny_rows: dict[str, Path],
+                                               tmp_path: Path) -> None:
+    config = tmp_path / "run.toml"
+    config.write_text(toml_of(task="text-classification", data=str(tiny_rows["intents3"]), rank=4, epochs=1, seed=7,
+                              output=str(tmp_path / "a"), base=str(tiny_base_folder), max_length=32))
+    ran = cli("train", "--config", config, "--rank", 2, "--output", tmp_path / "b")
+    assert ran.exit_code == 0, ran.err
+    manifest = read_folder(tmp_path / "b").manifest
+    assert (manifest.method.rank, manifest.training.seed) == (2, 7)
+    assert not (tmp_path / "a").exists()
+
+
+def test_columns_of_file_and_options_are_taken_together(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("body,kind\nhi,a\n")
+    (tmp_path / "run.toml").write_text('task = "text-classification"\n[columns]\ntext = "body"\n')
+    sentence = cli("train", "--config", tmp_path / "run.toml", "--data", tmp_path / "rows.csv", "--output",
+                   tmp_path / "out", "--column", "label=sort").refusal()
+    assert "sort" in sentence
+    assert "kind" in sentence
+
+
+@pytest.mark.parametrize(("content", "told"), [
+    ("rnak = 4", "Unknown setting 'rnak'; known: "),
+    ('task = "a"\ndata = "b"\noutput = "c"\nrank = "four"', 'rank is "four", expected a valid integer'),
+    ("rank = ", "is no TOML"), ("rank = 4", "A run needs task and data and output")])
+def test_file_at_fault_is_refused(content: str, told: str, cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(content)
+    assert told in cli("train", "--config", tmp_path / "run.toml").refusal()
+
+
+def test_file_that_is_absent_is_refused(cli: Cli, tmp_path: Path) -> None:
+    assert "No such file of settings" in cli("train", "--config", tmp_path / "run.toml").refusal()
