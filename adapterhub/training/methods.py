@@ -8,6 +8,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from adapterhub.adapter.check import check_folder
 from adapterhub.adapter.folder import AdapterFolder, read_folder
@@ -19,6 +20,8 @@ from adapterhub.tasks.task import Task
 from adapterhub.training.config import ALL_LINEAR, TrainConfig
 
 State = dict[str, torch.Tensor]
+LINEAR = (nn.Linear, Conv1D)
+"""What is a linear layer; GPT-2's Conv1D holds its weight as [I, O]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +53,14 @@ class TrainedModel:
         else:
             self.model.load_state_dict(dict(state))
 
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """Return what training changes."""
+        return [value for value in self.model.parameters() if value.requires_grad]
+
     @property
     def n_trained(self) -> int:
         """Parameters that training changes."""
-        return sum(value.numel() for value in self.model.parameters() if value.requires_grad)
+        return sum(value.numel() for value in self.parameters())
 
 
 def build_model(config: TrainConfig, base: Base, task: Task, labels: list[str]) -> TrainedModel:
@@ -69,7 +76,8 @@ def build_model(config: TrainConfig, base: Base, task: Task, labels: list[str]) 
     _require_targets(model, targets)
     peft_config = LoraConfig(task_type=task.peft_task_type, r=config.rank, lora_dropout=config.dropout,
                              lora_alpha=config.scaled_alpha,  # type: ignore[arg-type]  # PEFT computes with floats
-                             target_modules=list(targets), modules_to_save=list(head) or None)
+                             target_modules=list(targets), modules_to_save=list(head) or None,
+                             fan_in_fan_out=_is_transposed(model, targets))
     return TrainedModel(model=get_peft_model(model, peft_config), head_modules=head, target_modules=targets)
 
 
@@ -80,7 +88,7 @@ def head_modules(model: PreTrainedModel) -> list[str]:
     with it, 0.913 without).
     """
     trunk = model.base_model
-    if trunk is model:
+    if trunk is model or model.get_output_embeddings() is not None:  # a language model's own head stays as it is
         return []
     head = [name for name, child in model.named_children() if child is not trunk and list(child.parameters())]
     return head + (["pooler"] if getattr(trunk, "pooler", None) is not None else [])
@@ -92,7 +100,7 @@ def encoder_targets(model: PreTrainedModel) -> list[str]:
     for name, module in model.base_model.named_modules():
         parts = name.split(".")
         numbers = [i for i, part in enumerate(parts) if part.isdecimal()]
-        if isinstance(module, nn.Linear) and numbers:
+        if isinstance(module, LINEAR) and numbers:
             targets.add(".".join(parts[numbers[-1] + 1:]))
     return sorted(targets)
 
@@ -119,8 +127,18 @@ def start_from(trained: TrainedModel, folder: Path, base: Base, task: Task, labe
 
 
 def _require_targets(model: PreTrainedModel, targets: list[str]) -> None:
-    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    names = [name for name, module in model.named_modules() if isinstance(module, LINEAR)]
     for target in targets:
-        if not any(name == target or name.endswith("." + target) for name in names):
+        if not any(_is_named(name, target) for name in names):
             raise InvalidConfig(f"No linear layer of the base is named {target!r}.",
                                 hint=f"It has {', '.join(sorted({n.rpartition('.')[2] for n in names}))}.")
+
+
+def _is_transposed(model: PreTrainedModel, targets: list[str]) -> bool:
+    """Say whether the targets hold their weights as [I, O], which PEFT has to be told."""
+    return all(isinstance(module, Conv1D) for name, module in model.named_modules()
+               if isinstance(module, LINEAR) and any(_is_named(name, target) for target in targets))
+
+
+def _is_named(name: str, target: str) -> bool:
+    return name == target or name.endswith("." + target)

@@ -9,7 +9,17 @@ import torch
 from adapter_folders import names_in
 from tiny import tiny_tokenizer, write_tiny_base
 from trained_folders import tampered, tensors_of
-from transformers import DistilBertConfig, DistilBertModel, ElectraConfig, ElectraModel, RobertaConfig, RobertaModel
+from transformers import (
+    DistilBertConfig,
+    DistilBertModel,
+    ElectraConfig,
+    ElectraModel,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPT2Model,
+    RobertaConfig,
+    RobertaModel,
+)
 
 from adapterhub.adapter.check import check_folder
 from adapterhub.adapter.folder import FOLDER_FILES, read_folder
@@ -18,7 +28,7 @@ from adapterhub.errors import BaseMismatch, DataError, InvalidConfig, InvalidFol
 from adapterhub.settings import Settings
 from adapterhub.tasks.table import find_task
 from adapterhub.training.config import TrainConfig
-from adapterhub.training.methods import build_model
+from adapterhub.training.methods import build_model, encoder_targets, head_modules
 from adapterhub.training.run import TrainResult
 
 Run = Callable[..., TrainResult]
@@ -29,6 +39,8 @@ BERT_SIZES: dict[str, Any] = {**SIZES, "hidden_size": 32, "num_hidden_layers": 2
 ENCODERS: dict[str, Callable[[], Any]] = {
     "distilbert": lambda: DistilBertModel(DistilBertConfig(**SIZES, dim=32, n_layers=2, n_heads=4, hidden_dim=48)),
     "roberta": lambda: RobertaModel(RobertaConfig(**BERT_SIZES, type_vocab_size=1)),
+    "gpt2": lambda: GPT2Model(GPT2Config(vocab_size=len(tiny_tokenizer()), n_embd=32, n_layer=2, n_head=4,
+                                         n_positions=66, pad_token_id=0)),
     "electra": lambda: ElectraModel(ElectraConfig(**BERT_SIZES, embedding_size=32)),
 }
 
@@ -56,6 +68,12 @@ def test_pooler_is_trained_where_the_head_reads_it(tiny_base: Base, tiny_config:
              for name in ("text-classification", "token-classification", "sentence-similarity")}
     assert heads == {"text-classification": ["classifier", "pooler"], "token-classification": ["classifier"],
                      "sentence-similarity": []}
+
+
+def test_language_models_own_head_is_not_trained() -> None:
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=40, n_embd=32, n_layer=1, n_head=4))
+    assert head_modules(model) == []
+    assert encoder_targets(model) == ["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"]
 
 
 @pytest.mark.parametrize("rank", [1, 4])
