@@ -1,20 +1,20 @@
 """Rows into train, validation and test parts: given ones, or seeded and stratified."""
 
 import random
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from array import array
+from collections.abc import Mapping, MutableSequence, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from adapterhub.data.columns import Columns
+from adapterhub.data.digest import digest_of_parts, digest_of_rows
 from adapterhub.data.formats import Table, file_kind
 from adapterhub.data.hub import load_tables, may_be_dataset
 from adapterhub.data.read import Rows, read_rows, to_rows
 from adapterhub.errors import DataError
-from adapterhub.files import canonical_json, sha256_of_bytes
 
 FRACTIONS = (0.70, 0.15, 0.15)
+PARTS = ("train", "validation", "test")
 _NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 
 
@@ -34,8 +34,8 @@ class Splits:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over all rows in their order, 64 hex digits."""
-        return sha256_of_bytes(canonical_json([self.train, self.validation, self.test]))
+        """SHA-256 over all rows in their parts and order, 64 hex digits."""
+        return digest_of_parts([digest_of_rows(part) for part in (self.train, self.validation, self.test)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,15 +53,20 @@ def read_splits(source: str, *, columns: Columns, given: Mapping[str, str], plan
 
     Parts that a source has are kept; missing ones are split off. Raises DataError as `read_rows` and `split_rows`.
     """
+    name, parts = read_parts(source, columns=columns, given=given)
+    return _complete(name, parts, plan)
+
+
+def read_parts(source: str, *, columns: Columns, given: Mapping[str, str]) -> tuple[str, dict[str, Rows]]:
+    """Return a source's name and its rows by part; all are `train` where it has no parts. Raises as `read_rows`."""
     path = Path(source)
     if path.is_dir():
-        parts = {part: read_rows(file, columns=columns, given=given) for part, file in _part_files(path).items()}
-        name = path.resolve().name
-    elif _is_file(source):
-        parts, name = {"train": read_rows(path, columns=columns, given=given)}, path.name.partition(".")[0]
-    else:
-        parts, name = _read_hub(source, columns, given), source
-    return _complete(name, parts, plan)
+        files = part_files(path)
+        return path.resolve().name, {part: read_rows(file, columns=columns, given=given)
+                                     for part, file in files.items()}
+    if is_file(source):
+        return path.name.partition(".")[0], {"train": read_rows(path, columns=columns, given=given)}
+    return source, _read_hub(source, columns, given)
 
 
 def read_test_rows(source: str, *, columns: Columns, given: Mapping[str, str]) -> Rows:
@@ -70,13 +75,13 @@ def read_test_rows(source: str, *, columns: Columns, given: Mapping[str, str]) -
     Raises DataError as `read_rows`, and where there is no test part.
     """
     path = Path(source)
-    if not path.is_dir() and not _is_file(source):
+    if not path.is_dir() and not is_file(source):
         parts = _parts_of_dataset(load_tables(source))
         if "test" not in parts:
             raise DataError(f"{source} has no test part, it has {', '.join(parts)}.", hint="Give a file instead.")
         return to_rows(parts["test"], columns=columns, given=given)
     if path.is_dir():
-        files = _part_files(path)
+        files = part_files(path)
         if "test" not in files:
             raise DataError(f"{source} holds no test file.", hint="Name the file itself.")
         path = files["test"]
@@ -88,24 +93,47 @@ def split_rows(rows: Rows, plan: SplitPlan) -> tuple[Rows, Rows, Rows]:
 
     Raises DataError where a class is too rare to stand in each part, or there are too few rows.
     """
-    n_parts = sum(fraction > 0 for fraction in plan.fractions)
-    groups: dict[Any, list[int]] = defaultdict(list)
-    for i, row in enumerate(rows):
-        groups[row[plan.stratify_by] if plan.stratify_by else None].append(i)
-    if rare := {str(label): len(members) for label, members in groups.items() if len(members) < n_parts}:
+    part_of = draw_parts(_groups(rows, plan.stratify_by), plan)
+    train, validation, test = ([row for row, part in zip(rows, part_of, strict=True) if part == number]
+                               for number in range(len(PARTS)))
+    return train, validation, test
+
+
+def draw_parts(groups: Mapping[str, Sequence[int]], plan: SplitPlan) -> bytearray:
+    """Return the part, a place in PARTS, of rows 0 to N - 1; each group (label -> its rows) keeps the proportions.
+
+    Raises DataError as `split_rows`.
+    """
+    n_parts, n_rows = sum(fraction > 0 for fraction in plan.fractions), sum(map(len, groups.values()))
+    if rare := {label: len(members) for label, members in groups.items() if len(members) < n_parts}:
         told = ", ".join(f"{label} ({count})" for label, count in sorted(rare.items())[:5])
         told = f"{told} and {len(rare) - 5} more" if len(rare) > 5 else told
-        told = told if plan.stratify_by else f"all ({len(rows)})"
+        told = told if plan.stratify_by else f"all ({n_rows})"
         raise DataError(f"Too few rows to split into {n_parts} parts: {told}.",
                         hint=f"Each class needs at least {n_parts} rows; add rows or give the parts as files.")
     generator = random.Random(plan.seed)  # noqa: S311  # a split, not a secret
-    part_of: dict[int, int] = {}
-    for label in sorted(groups, key=str):
-        members = groups[label]
+    part_of = bytearray(n_rows)
+    for label in sorted(groups):
+        members = array("q", groups[label])
         generator.shuffle(members)
-        part_of.update(zip(members, _parts(len(members), plan.fractions), strict=True))
-    train, validation, test = ([row for i, row in enumerate(rows) if part_of[i] == part] for part in range(3))
-    return train, validation, test
+        for row, part in zip(members, _parts(len(members), plan.fractions), strict=True):
+            part_of[row] = part
+    return part_of
+
+
+def plan_for_missing(plan: SplitPlan, present: Mapping[str, object]) -> SplitPlan | None:
+    """Return the plan by which training rows give up the parts that are not present; None where none is missing."""
+    whole, *others = plan.fractions
+    first, second = (0.0 if part in present else share for part, share in zip(PARTS[1:], others, strict=True))
+    return replace(plan, fractions=(whole, first, second)) if first or second else None
+
+
+def require_classes(groups: Mapping[str, Sequence[int]], plan: SplitPlan) -> None:
+    """Raise DataError where all training rows, grouped by label, have the same one."""
+    if plan.stratify_by and len(groups) == 1:
+        label, members = next(iter(groups.items()))
+        raise DataError(f"All {len(members)} rows have the {plan.stratify_by} {label!r}.",
+                        hint="A classifier needs rows of at least two labels.")
 
 
 def _parts(count: int, fractions: tuple[float, float, float]) -> list[int]:
@@ -121,28 +149,23 @@ def _parts(count: int, fractions: tuple[float, float, float]) -> list[int]:
     return [part for part, size in enumerate(sizes) for _ in range(size)]
 
 
-def _complete(name: str, parts: dict[str, Rows], plan: SplitPlan) -> Splits:
-    train, validation, test = parts["train"], parts.get("validation"), parts.get("test")
-    _require_classes(train, plan)
-    whole, first, second = plan.fractions
-    missing = (whole, 0.0 if validation is not None else first, 0.0 if test is not None else second)
-    if missing[1] or missing[2]:
-        train, split_validation, split_test = split_rows(
-            train, SplitPlan(fractions=missing, seed=plan.seed, stratify_by=plan.stratify_by))
-        validation = split_validation if validation is None else validation
-        test = split_test if test is None else test
-    return Splits(name=name, train=train, validation=validation or [], test=test or [])
+def _complete(name: str, parts: Mapping[str, Rows], plan: SplitPlan) -> Splits:
+    rows = parts["train"]
+    require_classes(_groups(rows, plan.stratify_by), plan)
+    missing = plan_for_missing(plan, parts)
+    train, validation, test = split_rows(rows, missing) if missing else (rows, [], [])
+    return Splits(name=name, train=train, validation=parts.get("validation", validation), test=parts.get("test", test))
 
 
-def _require_classes(rows: Rows, plan: SplitPlan) -> None:
-    if plan.stratify_by:
-        counts = Counter(row[plan.stratify_by] for row in rows)
-        if len(counts) == 1:
-            raise DataError(f"All {len(rows)} rows have the {plan.stratify_by} {next(iter(counts))!r}.",
-                            hint="A classifier needs rows of at least two labels.")
+def _groups(rows: Rows, field: str | None) -> dict[str, MutableSequence[int]]:
+    groups: dict[str, MutableSequence[int]] = {}
+    for i, row in enumerate(rows):
+        groups.setdefault(row[field] if field else "", array("q")).append(i)
+    return groups
 
 
-def _part_files(folder: Path) -> dict[str, Path]:
+def part_files(folder: Path) -> dict[str, Path]:
+    """Return a folder's files by part. Raises DataError where there is no train file, or several of one part."""
     files: dict[str, Path] = {}
     for part, names in _NAMES.items():
         found = [file for file in sorted(folder.iterdir())
@@ -170,7 +193,7 @@ def _parts_of_dataset(tables: Mapping[str, Table]) -> dict[str, Table]:
     return {part: tables[found[0]] for part, names in _NAMES.items() if (found := [n for n in names if n in tables])}
 
 
-def _is_file(source: str) -> bool:
+def is_file(source: str) -> bool:
     """A source that is no folder names a file where it exists, looks like one, or cannot be a data set's name."""
     path = Path(source)
     return path.exists() or file_kind(path) is not None or not may_be_dataset(source)
