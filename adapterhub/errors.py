@@ -145,6 +145,16 @@ class TrainingError(AdapterHubError):
     """A training run that cannot go on."""
 
 
+class TrainingStopped(AdapterHubError):
+    """A training run that someone stopped; its checkpoint is kept."""
+
+    def __init__(self, *, step: int, total: int, best_epoch: int, output: str) -> None:
+        self.step, self.total, self.best_epoch = step, total, best_epoch
+        finish = f", or take its best epoch ({best_epoch}) with --finish" if best_epoch else ""
+        super().__init__(f"Training was stopped after step {step} of {total}; its checkpoint is kept in {output}.run.",
+                         hint=f"Go on with `adapterhub train --output {output} --resume`{finish}.")
+
+
 def near_misses(value: str, known: Iterable[str], n: int = 3) -> list[str]:
     """Return up to `n` known names that look like `value`."""
     return difflib.get_close_matches(value, list(known), n=n, cutoff=0.5)

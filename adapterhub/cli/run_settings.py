@@ -33,6 +33,13 @@ def pairs_setting(option: str, field: str, text: str, *, metavar: str,
                         callback=remember)
 
 
+def several_setting(option: str, field: str, text: str) -> Decorator:
+    """Add an option that may be given again, for a field of TrainConfig that holds several texts."""
+    def remember(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> None:
+        _remember(context, parameter, list(value) or None)
+    return click.option(option, field, multiple=True, help=text, expose_value=False, callback=remember)
+
+
 def config_option(command: Callable[..., None]) -> Callable[..., None]:
     """Add `--config`, which `given_settings` takes."""
     return click.option("--config", "config_file", type=click.Path(path_type=Path), metavar="FILE",

@@ -1,12 +1,19 @@
-"""`train` and `evaluate`."""
+"""`train`: one adapter from rows to its folder."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from adapterhub.cli.output import base_option, fail, guarded, json_option, print_json, print_table, registry_option
-from adapterhub.cli.run_settings import config_option, given_settings, pairs_setting, parse_columns, setting
+from adapterhub.cli.output import guarded, json_option, print_json, print_table
+from adapterhub.cli.run_settings import (
+    config_option,
+    given_settings,
+    pairs_setting,
+    parse_columns,
+    setting,
+    several_setting,
+)
 from adapterhub.errors import InvalidConfig
 from adapterhub.progress import waiting
 from adapterhub.settings import Settings
@@ -35,56 +42,49 @@ if TYPE_CHECKING:
 @setting("--max-length", "Tokens after which a text is cut.  [default: the task's]", kind=int)
 @setting("--metric", "Validation metric that chooses the best epoch.  [default: the task's first]")
 @setting("--patience", "Epochs without a better one before stopping.  [default: 3]", kind=int)
+@setting("--dropout", "In front of each A.  [default: 0]", kind=float)
+@setting("--weight-decay", "[default: 0.01]", kind=float)
+@setting("--warmup", "Share of the steps over which the rate rises.  [default: 0.06]", kind=float)
+@setting("--schedule", "linear, cosine, constant, polynomial or inverse_sqrt.  [default: linear]")
+@setting("--accumulation", "Passes that a step's rows are split into, for less memory.  [default: 1]", kind=int)
+@setting("--gradient-checkpointing", "Compute activations again instead of keeping them.", kind=bool)
+@setting("--precision", "auto, bfloat16 or float32.  [default: auto]")
+@setting("--dtype", "Of the stored tensors: auto, float16 or float32.  [default: auto]")
+@several_setting("--tracker", "trackers", "Beside or instead of jsonl: tensorboard, wandb, mlflow, trackio, ...")
+@setting("--checkpoint-seconds", "Least time between checkpoints; 0: after each step.  [default: 60]", kind=float)
 @setting("--seed", "Of what is drawn.  [default: 0]", kind=int)
 @setting("--continue-from", "An adapter folder to train on from.")
 @setting("--licence", "Of the data, for the card.")
 @setting("--source", "Of the data, for the card.")
+@click.option("--resume", "start", flag_value="resume", help="Go on with the stopped run of this --output.")
+@click.option("--finish", "start", flag_value="finish", help="Take that run's best epoch as it is.")
 @json_option
 @guarded
-def train(config_file: Path | None, as_json: bool) -> None:
+def train(config_file: Path | None, start: str | None, as_json: bool) -> None:
     """Train one adapter and write its folder; the base stays as it is.
 
-    Ctrl-C ends the training; the best epoch so far is measured and written.
+    Ctrl-C and SIGTERM stop the training after its step and keep a checkpoint; --resume goes on from there, with the
+    settings that the run had.
     """
     from adapterhub.training.config_file import parse_config
 
-    config = parse_config(given_settings(config_file))
+    settings = given_settings(config_file)
+    if start and "output" in settings:
+        with waiting("loading torch, transformers and peft"):
+            from adapterhub.training.run_folder import RunFolder
+        settings = {**RunFolder(Path(settings["output"])).read().config, **settings}
+    config = parse_config(settings)
     if config.method == "full":
         raise InvalidConfig("Method 'full' fine-tunes a whole model, which is no adapter.",
                             hint="Give --method lora; `adapterhub demo` measures the two side by side.")
     with waiting("loading torch, transformers and peft"):
         from adapterhub.training.run import run_training
-    result = run_training(config, Settings.from_environment())
+        from adapterhub.training.run_folder import START
+    result = run_training(config, Settings.from_environment(), start=START[start])
     if as_json:
         print_json(_facts(result))
     else:
         _print_result(result)
-    if result.outcome.is_interrupted:
-        fail(f"Training was stopped; the best epoch so far ({result.outcome.best_epoch}) is kept in {config.output}.")
-
-
-@click.command(epilog="Example: adapterhub evaluate support/intents@production --data rows.csv")
-@click.argument("adapter")
-@click.option("--data", required=True, help="Rows with the right answers: a file, or a folder's test part.")
-@click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="A column with an uncommon name.")
-@base_option
-@registry_option
-@json_option
-@guarded
-def evaluate(adapter: str, data: str, columns: tuple[str, ...], base: str, place: str | None, as_json: bool) -> None:
-    """Measure an adapter (a reference or a folder) on rows."""
-    from adapterhub.cli.places import adapter_folder, open_places
-
-    registries, settings = open_places(place)
-    folder, given = adapter_folder(adapter, registries), parse_columns(columns)
-    with waiting("loading torch and the base, answering"):
-        from adapterhub.runtime.measure import evaluate_adapter
-
-        evaluation = evaluate_adapter(folder, data, base=base, settings=settings, columns=given)
-    if as_json:
-        print_json({"adapter": adapter, "metrics": evaluation.metrics, "n_rows": evaluation.n_rows})
-    else:
-        print_evaluation(evaluation)
 
 
 def print_evaluation(evaluation: "Evaluation") -> None:
@@ -101,14 +101,17 @@ def _facts(result: "TrainResult") -> dict[str, Any]:
     outcome = result.outcome
     return {"folder": str(result.folder), "metrics": result.evaluation.metrics, "test_rows": result.evaluation.n_rows,
             "best_epoch": outcome.best_epoch, "epochs": outcome.epochs_done, "steps": outcome.n_steps,
-            "trained_parameters": result.n_trained, "is_interrupted": outcome.is_interrupted,
-            "truncated_rows": result.n_truncated, "seconds": round(outcome.seconds, 1)}
+            "trained_parameters": result.n_trained, "passes_per_step": outcome.n_pieces,
+            "broken_checkpoints": outcome.broken_checkpoints, "truncated_rows": result.n_truncated,
+            "seconds": round(outcome.seconds, 1)}
 
 
 def _print_result(result: "TrainResult") -> None:
     outcome = result.outcome
     if result.evaluation.n_rows:
         print_evaluation(result.evaluation)
+    if outcome.broken_checkpoints:
+        click.echo(f"Checkpoint {', '.join(outcome.broken_checkpoints)} was damaged; the one before it was used.")
     click.echo(f"{result.n_trained:,} parameters trained in {outcome.seconds:.0f} s, best epoch {outcome.best_epoch} "
                f"of {outcome.epochs_done}; {result.n_truncated} rows cut at {result.max_length} tokens.")
     click.echo(f"Wrote {result.folder}. Next: adapterhub publish {result.folder} namespace/name")

@@ -18,6 +18,9 @@ LENGTH = 128
 TASK_LENGTHS = {"question-answering": 384}
 """Tokens of a sequence, where they are not given. Source of 384: Devlin et al. 2018 (BERT), run_squad.py."""
 DTYPES = ("auto", "float16", "float32")
+PRECISIONS = ("auto", "bfloat16", "float32")
+SCHEDULES = ("linear", "cosine", "constant", "polynomial", "inverse_sqrt")
+"""Names of transformers' schedules; each with a warm-up."""
 LEAST_STEPS, LEAST_EPOCHS, MOST_EPOCHS = 150, 8, 40
 """What few rows need. Measured on the example entities (192 rows, rate 2e-3, one seed): entity F1 0.667 after 78 steps,
 0.857 after 140, 0.865 after 156, 0.850 after 260; rows per step (8, 16, 32) and rate (2e-3, 4e-3) matter less."""
@@ -76,7 +79,15 @@ class TrainConfig:
     weight_decay: float = 0.01
     warmup: float = 0.06
     """Share of the steps over which the rate rises from 0."""
+    schedule: str = "linear"
+    """What the rate does after the warm-up: `SCHEDULES`."""
     max_grad_norm: float = 1.0
+    accumulation: int = 1
+    """Passes that each step's rows are split into, for less memory; the gradient stays the same."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass instead of keeping them: a quarter of the memory, more time."""
+    precision: str = "auto"
+    """What the loss is computed in: auto is bfloat16 where the device computes it natively, else float32."""
     max_length: int | None = None
     """Tokens after which a text is cut, or of one stretch of a long context; None: the task's, within the base's."""
     metric: str | None = None
@@ -90,6 +101,10 @@ class TrainConfig:
     seed: int = 0
     dtype: str = "auto"
     """Of the stored tensors; auto: float16 where the metric does not move, else float32."""
+    trackers: tuple[str, ...] = ("jsonl",)
+    """Where figures go: `jsonl` is OUTPUT.run/log.jsonl; any tracker that Accelerate knows beside it."""
+    checkpoint_seconds: float = 60.0
+    """Least time between two checkpoints: 0 is after every step, inf only when the run is stopped."""
     continue_from: Path | None = None
     """An adapter folder whose weights are the start; its task, labels and base must be the same."""
     licence: str = ""
@@ -104,6 +119,10 @@ class TrainConfig:
             raise UnknownName("method", self.method, METHODS)
         if self.dtype not in DTYPES:
             raise UnknownName("dtype", self.dtype, DTYPES)
+        if self.precision not in PRECISIONS:
+            raise UnknownName("precision", self.precision, PRECISIONS)
+        if self.schedule not in SCHEDULES:
+            raise UnknownName("schedule", self.schedule, SCHEDULES)
         _require("rank", self.rank, low=1, high=256)
         _require("alpha", self.scaled_alpha, low=1e-3, high=1e4)
         _require("dropout", self.dropout, low=0, high=0.9)
@@ -117,6 +136,8 @@ class TrainConfig:
         _require("learning_rate", self.rate, low=1e-8, high=1.0)
         _require("weight_decay", self.weight_decay, low=0, high=1)
         _require("max_grad_norm", self.max_grad_norm, low=1e-6, high=1e6)
+        _require("accumulation", self.accumulation, low=1, high=4096)
+        _require("checkpoint_seconds", self.checkpoint_seconds, low=0, high=math.inf)
         _require("seed", self.seed, low=0, high=2**32 - 1)
         if not self.target_names:
             raise InvalidConfig("targets names no layer.", hint=f"Name linear layers, or give {ALL_LINEAR}.")
@@ -158,6 +179,7 @@ class TrainConfig:
                 "targets": ",".join(self.target_names),
                 "epochs": self.epochs, "batch_size": self.batch_size, "learning_rate": self.rate,
                 "weight_decay": self.weight_decay, "warmup": self.warmup, "max_grad_norm": self.max_grad_norm,
+                "schedule": self.schedule, "precision": self.precision,
                 "max_length": self.length, "metric": self.metric, "patience": self.patience,
                 "is_validated": self.is_validated}
 

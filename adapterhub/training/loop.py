@@ -1,89 +1,67 @@
-"""The training loop: Accelerate's, with length buckets, warm-up, clipping, early stopping and the best epoch kept."""
+"""The training loop: Accelerate's, with length buckets, early stopping, the best epoch kept, and a way back in."""
 
+import itertools
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
-from transformers import get_linear_schedule_with_warmup
+from accelerate.utils import DataLoaderConfiguration, set_seed
 
 from adapterhub.bases.processor import has_native_bfloat16
-from adapterhub.errors import TrainingError, UnknownName
-from adapterhub.progress import Progress
+from adapterhub.errors import TrainingError
 from adapterhub.tasks.batch import LengthBuckets
-from adapterhub.tasks.task import Evaluation, Example, Task, is_better
-from adapterhub.training.config import TrainConfig
+from adapterhub.tasks.task import Example, Task
+from adapterhub.training.checkpoints import Checkpoints
+from adapterhub.training.config import StepPlan, TrainConfig
 from adapterhub.training.evaluate import evaluate_model
-from adapterhub.training.forward import compute_loss
-from adapterhub.training.methods import State, TrainedModel
+from adapterhub.training.methods import TrainedModel
+from adapterhub.training.optimizer import build_optimizer, build_schedule
+from adapterhub.training.outcome import Outcome, chosen_metric, keep_best
 from adapterhub.training.prepare import LoopInputs
-
-SPEED_STEPS = 20
-"""Steps over which the progress bar's rows per second are taken."""
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a run came to."""
-
-    state: State
-    """The trained tensors at the best epoch; empty where no epoch ended."""
-    best_epoch: int = 0
-    """Counted from 1; 0 where no epoch ended."""
-    metric: str = ""
-    best_value: float = math.nan
-    """NaN where nothing was measured."""
-    epochs_done: int = 0
-    n_steps: int = 0
-    seconds: float = 0.0
-    is_interrupted: bool = False
-    losses: list[float] = field(default_factory=list)
-    """Mean per epoch."""
-    step_seconds: list[float] = field(default_factory=list)
+from adapterhub.training.run_folder import RunFolder, Start
+from adapterhub.training.step import NotFinite, Stepper
+from adapterhub.training.stopping import StopRequest, stop_on_signals
+from adapterhub.training.trackers import Tracking, cut_log, trackers_for
+from adapterhub.training.watch import EpochFacts, StepFacts, Watcher
 
 
-def run_loop(config: TrainConfig, trained: TrainedModel, task: Task, inputs: LoopInputs, progress: Progress) -> Outcome:
+def run_loop(config: TrainConfig, trained: TrainedModel, task: Task, inputs: LoopInputs,
+             watchers: Sequence[Watcher] = (), run: RunFolder | None = None, *, start: Start = "new") -> Outcome:
     """Train; after each epoch measure on the validation rows and keep the best state.
 
-    Ctrl-C ends the run with the best state so far. Raises TrainingError where the loss is no number.
+    Ctrl-C and SIGTERM end the run after its step, with a checkpoint where there is a `run`. `start` is "resume" to go
+    on from its newest checkpoint, "finish" to take what that one has. Raises TrainingError where
+    the loss is no number, or no checkpoint is whole.
     """
     plan = config.plan_for(len(inputs.train))
-    accelerator = Accelerator(mixed_precision="bf16" if has_native_bfloat16() else "no")
-    loader: torch.utils.data.DataLoader[list[Example]] = torch.utils.data.DataLoader(
-        inputs.train,  # type: ignore[arg-type]  # a list is a map-style dataset
-        batch_sampler=LengthBuckets([_length(example) for example in inputs.train], plan.batch_size, config.seed),
-        collate_fn=list)
-    parameters = [value for value in trained.model.parameters() if value.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=config.rate, weight_decay=config.weight_decay)
-    schedule = get_linear_schedule_with_warmup(optimizer, int(config.warmup * plan.n_steps), plan.n_steps)
+    accelerator = _accelerator(config, run)
+    if config.gradient_checkpointing:
+        trained.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    optimizer = build_optimizer(config, trained)
+    schedule = build_schedule(config, optimizer, plan)
     model, optimizer, schedule = accelerator.prepare(trained.model, optimizer, schedule)
     # Accelerate wraps the model's own forward in autocast for good; here only the loss is computed in it, so that
     # what is measured, probed and exported afterwards is float32.
     accelerator.unwrap_model(model, keep_fp32_wrapper=False)
-    outcome, started = Outcome(state={}), time.perf_counter()
-
-    def step(examples: list[Example]) -> float:
-        with accelerator.autocast():
-            loss = compute_loss(model, task, examples, inputs.pad_id, accelerator.device)
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(parameters, config.max_grad_norm)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-        return float(loss.detach())
-
-    try:
-        for epoch in range(1, plan.n_epochs + 1):
-            _train_epoch(model, loader, step, outcome, progress)
-            outcome.epochs_done = epoch
-            if _keep_best(config, trained, task, inputs, outcome) >= config.patience:
-                break
-    except KeyboardInterrupt:
-        outcome.is_interrupted = True
-    outcome.seconds = time.perf_counter() - started
+    stepper = Stepper(config=config, task=task, model=model, parameters=trained.parameters(), optimizer=optimizer,
+                      schedule=schedule, accelerator=accelerator, pad_id=inputs.pad_id, n_pieces=config.accumulation)
+    keeper = Checkpoints(run.checkpoints, accelerator, trained, config.checkpoint_seconds) if run else None
+    outcome = Outcome(state={}, n_pieces=config.accumulation)
+    if keeper and run and start != "new":
+        outcome = keeper.load()
+        stepper.n_pieces = outcome.n_pieces
+        cut_log(run.log, outcome.n_steps)
+    if run:
+        watchers = [*watchers, Tracking(accelerator)]
+    loop = _Loop(config=config, plan=plan, trained=trained, task=task, inputs=inputs, stepper=stepper, keeper=keeper,
+                 watchers=watchers, outcome=outcome)
+    if start != "finish":
+        with stop_on_signals() as request:
+            loop.run(request)
+    accelerator.end_training()
     return outcome
 
 
@@ -92,55 +70,113 @@ def seed_everything(seed: int) -> None:
     set_seed(seed)
 
 
-def _train_epoch(model: torch.nn.Module, loader: torch.utils.data.DataLoader[list[Example]],
-                 step: Callable[[list[Example]], float], outcome: Outcome, progress: Progress) -> None:
-    model.train()
-    total = 0.0
-    for examples in loader:
-        started = time.perf_counter()
-        loss = step(examples)
-        outcome.n_steps += 1
-        if not math.isfinite(loss):
-            raise TrainingError(f"The loss became {loss} at step {outcome.n_steps}.",
-                                hint="Give a lower --learning-rate.")
-        outcome.step_seconds.append(time.perf_counter() - started)
-        total += loss
-        progress.update(outcome.n_steps, _note(outcome, loss, len(examples)))
-    outcome.losses.append(total / len(loader))
+@dataclass(slots=True, kw_only=True)
+class _Loop:
+    """One run on its way."""
+
+    config: TrainConfig
+    plan: StepPlan
+    trained: TrainedModel
+    task: Task
+    inputs: LoopInputs
+    stepper: Stepper
+    keeper: Checkpoints | None
+    watchers: Sequence[Watcher]
+    outcome: Outcome
+
+    def run(self, request: StopRequest) -> None:
+        """Go through the epochs that are left, until one of the reasons to stop."""
+        started, before = time.perf_counter(), self.outcome.seconds
+        buckets = LengthBuckets(self.inputs.lengths, self.plan.batch_size, self.config.seed)
+        passes = (list(buckets) for _ in range(self.plan.n_epochs))  # each pass reshuffles
+        for batches in itertools.islice(passes, self.outcome.epochs_done, None):
+            n_done = self.outcome.n_steps - self.outcome.epochs_done * self.plan.steps_per_epoch
+            self.trained.model.train()
+            for rows in batches[n_done:]:
+                self._step(rows)
+                self.outcome.seconds = before + time.perf_counter() - started
+                if self._is_to_stop(request):
+                    return
+            if self._end_epoch() >= self.config.patience:
+                return
+
+    def _step(self, rows: list[int]) -> None:
+        outcome, stepper = self.outcome, self.stepper
+        examples: list[Example] = [self.inputs.train[i] for i in rows]
+        rate, started = stepper.optimizer.param_groups[0]["lr"], time.perf_counter()
+        try:
+            loss, norm = stepper.take(examples)
+        except NotFinite as fault:
+            if outcome.n_steps:
+                self._save()
+            raise TrainingError(f"{fault} at step {outcome.n_steps + 1}, on training rows {_some(rows)}.",
+                                hint=f"Give a lower --learning-rate than {self.config.rate:g}{self._kept}.") from fault
+        seconds = time.perf_counter() - started
+        outcome.n_steps, outcome.n_pieces = outcome.n_steps + 1, stepper.n_pieces
+        outcome.loss_so_far += loss
+        outcome.step_seconds.append(seconds)
+        facts = StepFacts(step=outcome.n_steps, epoch=outcome.epochs_done + 1, loss=loss, learning_rate=rate,
+                          gradient_norm=norm, n_rows=len(rows), seconds=seconds)
+        for watcher in self.watchers:
+            watcher.step_ended(facts)
+
+    def _is_to_stop(self, request: StopRequest) -> bool:
+        """Save where it is time, and say whether the run ends here; all processes agree."""
+        accelerator = self.stepper.accelerator
+        is_asked, is_due = request.is_made, self.keeper is not None and self.keeper.is_due
+        if accelerator.num_processes > 1:
+            told = torch.tensor([is_asked, is_due and accelerator.is_main_process], dtype=torch.float32,
+                                device=accelerator.device)
+            is_asked, is_due = (bool(value) for value in accelerator.reduce(told, "sum"))
+        if is_asked or is_due:
+            self._save()
+        self.outcome.is_interrupted = is_asked
+        return is_asked
+
+    def _end_epoch(self) -> int:
+        """Measure, keep the state if it is the best, tell it, and return the epochs since the best."""
+        outcome, inputs = self.outcome, self.inputs
+        metrics: dict[str, float] = {}
+        metric = ""
+        if inputs.validation:
+            evaluation = evaluate_model(self.trained.model, self.task, inputs.validation, inputs.labels, inputs.pad_id)
+            metrics, metric = evaluation.metrics, chosen_metric(self.config, self.task, evaluation)
+        outcome.epochs_done += 1
+        outcome.losses.append(outcome.loss_so_far / self.plan.steps_per_epoch)
+        outcome.loss_so_far = 0.0
+        outcome.epoch_metrics.append(metrics)
+        keep_best(outcome, metric, metrics.get(metric, math.nan), self.trained)
+        facts = EpochFacts(epoch=outcome.epochs_done, step=outcome.n_steps, loss=outcome.losses[-1], metrics=metrics,
+                           metric=metric, best_epoch=outcome.best_epoch, best_value=outcome.best_value)
+        for watcher in self.watchers:
+            watcher.epoch_ended(facts)
+        return outcome.epochs_done - outcome.best_epoch
+
+    @property
+    def _kept(self) -> str:
+        """Say what is left of a run that cannot go on."""
+        if not self.keeper or not self.outcome.n_steps:
+            return ""
+        best = f"; --finish takes the best epoch, {self.outcome.best_epoch}" if self.outcome.best_epoch else ""
+        return f"; the checkpoint before that step is kept in {self.keeper.folder}{best}"
+
+    def _save(self) -> None:
+        if self.keeper:
+            self.keeper.save(self.outcome)
 
 
-def _note(outcome: Outcome, loss: float, n_rows: int) -> str:
-    """Say how the run goes: the step's loss, the best value so far, rows per second."""
-    recent = outcome.step_seconds[-SPEED_STEPS:]
-    best = f", best {outcome.metric} {outcome.best_value:.3f}" if outcome.metric else ""
-    return f"loss {loss:.3f}{best}, {n_rows * len(recent) / sum(recent):.0f} rows/s"
+def _accelerator(config: TrainConfig, run: RunFolder | None) -> Accelerator:
+    is_bfloat16 = has_native_bfloat16() if config.precision == "auto" else config.precision == "bfloat16"
+    # Each batch is spread over the processes, so that a step is the same step with any number of them.
+    accelerator = Accelerator(mixed_precision="bf16" if is_bfloat16 else "no",
+                              dataloader_config=DataLoaderConfiguration(split_batches=True),
+                              log_with=trackers_for(config.trackers, run.log) if run else None,
+                              project_dir=run.path if run else None)
+    if run:
+        accelerator.init_trackers(run.path.stem, config=config.hyperparameters())
+    return accelerator
 
 
-def _keep_best(config: TrainConfig, trained: TrainedModel, task: Task, inputs: LoopInputs, outcome: Outcome) -> int:
-    """Measure, keep the state if it is the best, and return the epochs since the best."""
-    if not inputs.validation:
-        outcome.state, outcome.best_epoch = trained.state(), outcome.epochs_done
-        return 0
-    evaluation = evaluate_model(trained.model, task, inputs.validation, inputs.labels, inputs.pad_id)
-    metric = chosen_metric(config, task, evaluation)
-    if not outcome.metric or is_better(metric, evaluation.metrics[metric], outcome.best_value):
-        state = trained.state()  # first, so that Ctrl-C here leaves the earlier best with its own figures
-        outcome.state, outcome.best_epoch = state, outcome.epochs_done
-        outcome.metric, outcome.best_value = metric, evaluation.metrics[metric]
-    return outcome.epochs_done - outcome.best_epoch
-
-
-def chosen_metric(config: TrainConfig, task: Task, evaluation: Evaluation) -> str:
-    """Return the metric that chooses the best epoch: the one asked for, or the task's first that was measured.
-
-    Raises UnknownName where the one asked for is not measured on such rows.
-    """
-    if config.metric is None:
-        return next(name for name in task.metrics if name in evaluation.metrics)
-    if config.metric not in evaluation.metrics:
-        raise UnknownName("metric for these rows", config.metric, evaluation.metrics)
-    return config.metric
-
-
-def _length(example: Example) -> int:
-    return max(len(sequence.input_ids) for sequence in example.sequences)
+def _some(rows: Sequence[int]) -> str:
+    shown = ", ".join(str(row + 1) for row in rows[:8])
+    return f"{shown} and {len(rows) - 8} more" if len(rows) > 8 else shown

@@ -20,6 +20,11 @@ class LoopInputs:
     labels: list[str]
     pad_id: int
 
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each training example's longest sequence."""
+        return [max(len(sequence.input_ids) for sequence in example.sequences) for example in self.train]
+
 
 def prepare(config: TrainConfig, task: Task, base: Base, splits: Splits, labels: list[str]) -> LoopInputs:
     """Encode the parts that training reads. Raises DataError for an unusable row or too great a length."""

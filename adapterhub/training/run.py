@@ -3,26 +3,34 @@
 import errno
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 
 from adapterhub.adapter.manifest import DataFacts, Metric
 from adapterhub.bases.load import Base, load_base
 from adapterhub.data.split import SplitPlan, Splits, read_splits
-from adapterhub.errors import InvalidConfig, TrainingError, UnknownName
+from adapterhub.errors import InvalidConfig, TrainingError, TrainingStopped, UnknownName
 from adapterhub.files import require_free, storage_error
 from adapterhub.progress import ShowProgress, progress_bar
 from adapterhub.settings import Settings
 from adapterhub.tasks.table import find_task
 from adapterhub.tasks.task import Evaluation, Task
 from adapterhub.training.config import TrainConfig
+from adapterhub.training.config_file import config_to_plain
 from adapterhub.training.evaluate import evaluate_model
 from adapterhub.training.export import ExportFacts, export_folder, export_whole_model, rounded
-from adapterhub.training.loop import Outcome, chosen_metric, run_loop, seed_everything
+from adapterhub.training.invariants import frozen_digest, require_frozen, require_moved
+from adapterhub.training.loop import run_loop, seed_everything
 from adapterhub.training.methods import TrainedModel, build_model, start_from
+from adapterhub.training.outcome import Outcome, chosen_metric
 from adapterhub.training.prepare import LoopInputs, prepare
+from adapterhub.training.run_folder import RunFacts, RunFolder, Start
+from adapterhub.training.trackers import require_trackers
+from adapterhub.training.watch import Display, Watcher
 
 METRIC_MOVES = 0.0005
 """Auto keeps 16 bits where the validation metric moves less than this."""
@@ -54,19 +62,35 @@ def train(config: TrainConfig, settings: Settings | None = None) -> Path:
     return folder
 
 
-def run_training(config: TrainConfig, settings: Settings, show: ShowProgress = progress_bar) -> TrainResult:
+def run_training(config: TrainConfig, settings: Settings, show: ShowProgress = progress_bar, *, start: Start = "new",
+                 watchers: Sequence[Watcher] = ()) -> TrainResult:
     """Train, measure on the test rows, and write the folder. Raises as `train`, before training where it can.
 
-    Ctrl-C ends training; the best epoch so far is measured and written, and `outcome.is_interrupted` says so.
+    `start`: "new"; "resume" goes on from the newest checkpoint of a stopped run with the same output; "finish" takes
+    such a run's best epoch as it is. Ctrl-C and SIGTERM save a checkpoint and raise TrainingStopped.
     """
     require_free(config.output)
     _require_writable(config.output)
     task = find_task(config.task)
     if config.metric is not None and config.metric not in task.metrics:
         raise UnknownName("metric", config.metric, task.metrics)
+    require_trackers(config.trackers)
     splits = read_splits(config.data, columns=task.columns, given=config.columns,
                          plan=SplitPlan(fractions=config.fractions, seed=config.seed, stratify_by=task.stratify_by))
     base = load_base(config.base, cache=settings.cache)
+    run = RunFolder(config.output)
+    run.open(start, RunFacts(config=config_to_plain(config), data=splits.digest, base=base.identity.fingerprint))
+    try:
+        result = _run(config, task, base, splits, run, start, show, watchers)
+    except BaseException:
+        run.leave()
+        raise
+    run.finish()
+    return result
+
+
+def _run(config: TrainConfig, task: Task, base: Base, splits: Splits, run: RunFolder, start: Start,
+         show: ShowProgress, watchers: Sequence[Watcher]) -> TrainResult:
     if config.max_length is None:
         config = replace(config, max_length=min(config.length, base.max_length))
     started = time.perf_counter()
@@ -81,24 +105,41 @@ def run_training(config: TrainConfig, settings: Settings, show: ShowProgress = p
     if config.metric and inputs.validation:  # told now rather than after an epoch: some need rows of their kind
         chosen_metric(config, task, evaluate_model(trained.model, task, inputs.validation, labels, inputs.pad_id))
     with show(f"training {config.name or splits.name}", plan.n_steps) as progress:
-        outcome = run_loop(config, trained, task, inputs, progress)
-    if not outcome.state:
-        raise TrainingError("Training was stopped before its first epoch ended; nothing was written.",
-                            hint="Start it again and let at least one epoch finish.")
+        outcome = _learn(config, trained, task, inputs, run, start, [Display(progress), *watchers])
     config = replace(config, metric=outcome.metric or None)
     n_truncated = sum(example.is_truncated for example in inputs.train)
     dtype = _store(config, trained, task, inputs, outcome)
     evaluation = _measure(config, task, base, trained, splits, labels)
     facts = ExportFacts(labels=labels, data=_data_facts(config, splits), evaluation=evaluation, parents=parents,
                         metrics=_metrics(outcome, evaluation, inputs), dtype=dtype,
-                        seconds=time.perf_counter() - started)
-    if trained.is_adapter:
-        export_folder(config.output, config, base, task, trained, facts)
-    else:
-        export_whole_model(config.output, trained)
+                        seconds=outcome.seconds + time.perf_counter() - started)
+    if PartialState().is_main_process:
+        if trained.is_adapter:
+            export_folder(config.output, config, base, task, trained, facts)
+        else:
+            export_whole_model(config.output, trained)
+    PartialState().wait_for_everyone()
     return TrainResult(folder=config.output if trained.is_adapter else None, outcome=outcome, evaluation=evaluation,
                        n_trained=trained.n_trained, n_truncated=n_truncated,
                        max_length=config.length)
+
+
+def _learn(config: TrainConfig, trained: TrainedModel, task: Task, inputs: LoopInputs, run: RunFolder, start: Start,
+           watchers: Sequence[Watcher]) -> Outcome:
+    """Run the loop, and hold it to what every adapter must show. Raises TrainingStopped where someone stopped it."""
+    before = trained.state() if trained.is_adapter else {}
+    frozen = frozen_digest(trained) if trained.is_adapter else ""
+    outcome = run_loop(config, trained, task, inputs, watchers, run, start=start)
+    if outcome.is_interrupted:
+        raise TrainingStopped(step=outcome.n_steps, total=config.plan_for(len(inputs.train)).n_steps,
+                              best_epoch=outcome.best_epoch, output=str(config.output))
+    if not outcome.state:
+        raise TrainingError("The stopped run had not ended an epoch, so it has nothing to write.",
+                            hint="Go on with --resume.")
+    if trained.is_adapter:
+        require_frozen(trained, frozen)
+        require_moved(before, outcome.state)
+    return outcome
 
 
 def _require_writable(output: Path) -> None:

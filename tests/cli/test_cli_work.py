@@ -38,7 +38,7 @@ def test_train_gives_programs_its_figures(cli: Cli, tiny_base_folder: Path, tiny
     manifest = read_folder(tmp_path / "out").manifest
     assert told["folder"] == str(tmp_path / "out")
     assert told["metrics"]["entity_f1"] == manifest.metric("entity_f1")
-    assert (told["epochs"], told["is_interrupted"]) == (1, False)
+    assert (told["epochs"], told["passes_per_step"], told["broken_checkpoints"]) == (1, 1, [])
     assert sorted(manifest.method.target_modules) == ["attention.self.query", "attention.self.value"]
 
 

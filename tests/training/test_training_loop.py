@@ -15,16 +15,17 @@ from adapterhub.adapter.folder import read_folder
 from adapterhub.adapter.peft_config import WEIGHTS_FILE
 from adapterhub.bases.load import Base
 from adapterhub.errors import TrainingError, UnknownName
-from adapterhub.progress import Silent
 from adapterhub.tasks.table import find_task
 from adapterhub.tasks.task import Evaluation, Example
 from adapterhub.training import loop
 from adapterhub.training.config import TrainConfig
 from adapterhub.training.evaluate import compute_outputs
-from adapterhub.training.loop import Outcome, run_loop, seed_everything
+from adapterhub.training.loop import run_loop, seed_everything
 from adapterhub.training.methods import TrainedModel, build_model
+from adapterhub.training.outcome import Outcome
 from adapterhub.training.prepare import LoopInputs
 from adapterhub.training.run import TrainResult
+from adapterhub.training.watch import Display
 
 TASK = find_task("text-classification")
 LABELS = ["card", "loan"]
@@ -99,7 +100,7 @@ def test_best_epoch_by_the_first_metric_is_kept(trained: TrainedModel, inputs: L
                                                 monkeypatch: pytest.MonkeyPatch,
                                                 tiny_config: Callable[..., TrainConfig]) -> None:
     states = states_after_each_epoch(trained, monkeypatch)
-    outcome = run_loop(tiny_config(epochs=4), trained, Scripted([0.1, 0.7, 0.3, 0.7]), inputs, Silent())
+    outcome = run_loop(tiny_config(epochs=4), trained, Scripted([0.1, 0.7, 0.3, 0.7]), inputs)
     assert (outcome.best_epoch, outcome.epochs_done) == (2, 4)
     assert (outcome.metric, outcome.best_value) == ("accuracy", 0.7)
     assert are_equal(outcome.state, states[1])
@@ -109,14 +110,14 @@ def test_best_epoch_by_the_first_metric_is_kept(trained: TrainedModel, inputs: L
 def test_metric_that_was_asked_for_chooses_the_epoch(trained: TrainedModel, inputs: LoopInputs,
                                                      tiny_config: Callable[..., TrainConfig]) -> None:
     task = Scripted([0.9, 0.1, 0.1], macro_f1=[0.1, 0.2, 0.9])
-    outcome = run_loop(tiny_config(epochs=3, metric="macro_f1"), trained, task, inputs, Silent())
+    outcome = run_loop(tiny_config(epochs=3, metric="macro_f1"), trained, task, inputs)
     assert (outcome.best_epoch, outcome.metric, outcome.best_value) == (3, "macro_f1", 0.9)
 
 
 def test_training_stops_after_patience_without_a_better_epoch(trained: TrainedModel, inputs: LoopInputs,
                                                               tiny_config: Callable[..., TrainConfig]) -> None:
     task = Scripted([0.5, 0.6, 0.6, 0.4, 0.9])
-    outcome = run_loop(tiny_config(epochs=5, patience=2), trained, task, inputs, Silent())
+    outcome = run_loop(tiny_config(epochs=5, patience=2), trained, task, inputs)
     assert (outcome.best_epoch, outcome.epochs_done) == (2, 4)
     assert outcome.n_steps == 4 * 2 == len(outcome.step_seconds)
     assert len(outcome.losses) == 4
@@ -125,14 +126,14 @@ def test_training_stops_after_patience_without_a_better_epoch(trained: TrainedMo
 def test_last_epoch_is_kept_without_validation_rows(trained: TrainedModel, inputs: LoopInputs,
                                                     tiny_config: Callable[..., TrainConfig]) -> None:
     alone = replace(inputs, validation=[])
-    outcome = run_loop(tiny_config(epochs=3, patience=1), trained, TASK, alone, Silent())
+    outcome = run_loop(tiny_config(epochs=3, patience=1), trained, TASK, alone)
     assert (outcome.best_epoch, outcome.epochs_done, outcome.metric) == (3, 3, "")
     assert are_equal(outcome.state, trained.state())
 
 
 def test_loss_falls_on_rows_that_can_be_learned(trained: TrainedModel, inputs: LoopInputs,
                                                 tiny_config: Callable[..., TrainConfig]) -> None:
-    outcome = run_loop(tiny_config(epochs=6, patience=6), trained, TASK, inputs, Silent())
+    outcome = run_loop(tiny_config(epochs=6, patience=6), trained, TASK, inputs)
     assert outcome.losses[-1] < 0.5 * outcome.losses[0]
     assert outcome.best_value == 1.0
 
@@ -141,7 +142,7 @@ def test_only_the_adapter_moves(trained: TrainedModel, inputs: LoopInputs,
                                 tiny_config: Callable[..., TrainConfig]) -> None:
     own = {name for name, value in trained.model.named_parameters() if value.requires_grad}
     before = {name: value.clone() for name, value in trained.model.named_parameters()}
-    run_loop(tiny_config(epochs=2), trained, TASK, inputs, Silent())
+    run_loop(tiny_config(epochs=2), trained, TASK, inputs)
     moved = {name for name, value in trained.model.named_parameters() if not torch.equal(value, before[name])}
     assert moved == own
     assert all("lora_" in name or "modules_to_save" in name for name in own)
@@ -157,7 +158,7 @@ def test_rate_warms_up_and_falls_to_zero(trained: TrainedModel, inputs: LoopInpu
         return step(self, *args)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", record)
-    run_loop(tiny_config(epochs=5, warmup=0.4, learning_rate=0.1, patience=5), trained, TASK, inputs, Silent())
+    run_loop(tiny_config(epochs=5, warmup=0.4, learning_rate=0.1, patience=5), trained, TASK, inputs)
     assert rates == pytest.approx([0.1 * min(i / 4, (10 - i) / 6) for i in range(10)])
 
 
@@ -173,7 +174,7 @@ def test_gradients_are_clipped_to_the_norm_that_is_given(trained: TrainedModel, 
         return step(self, *args)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", record)
-    run_loop(tiny_config(max_grad_norm=1e-3), trained, TASK, inputs, Silent())
+    run_loop(tiny_config(max_grad_norm=1e-3), trained, TASK, inputs)
     assert norms == pytest.approx([1e-3] * len(norms), rel=1e-3)
 
 
@@ -183,8 +184,8 @@ def test_loss_that_is_no_number_stops_with_the_step(trained: TrainedModel, input
         def loss(self, outputs: list[torch.Tensor], examples: Sequence[Example]) -> torch.Tensor:
             return outputs[0].sum() * float("nan")
 
-    with pytest.raises(TrainingError, match=r"The loss became nan at step 1\. Give a lower --learning-rate"):
-        run_loop(tiny_config(), trained, Broken([1.0]), inputs, Silent())
+    with pytest.raises(TrainingError, match=r"loss became nan at step 1, on training rows \d.*\. Give a lower --learn"):
+        run_loop(tiny_config(), trained, Broken([1.0]), inputs)
 
 
 def test_outputs_that_are_no_numbers_are_told_rather_than_measured(trained: TrainedModel, inputs: LoopInputs) -> None:
@@ -205,7 +206,7 @@ def test_run_whose_loss_is_no_number_writes_nothing(run_tiny: Callable[..., Trai
 def test_progress_tells_loss_metric_and_speed(trained: TrainedModel, inputs: LoopInputs,
                                               tiny_config: Callable[..., TrainConfig]) -> None:
     progress = Recorder()
-    run_loop(tiny_config(epochs=2), trained, Scripted([0.25, 0.5]), inputs, progress)
+    run_loop(tiny_config(epochs=2), trained, Scripted([0.25, 0.5]), inputs, [Display(progress)])
     assert [note.split(",")[0].split()[0] for note in progress.notes] == ["loss"] * 4
     assert all(note.endswith("rows/s") for note in progress.notes)
     assert ["best accuracy 0.250" in note for note in progress.notes] == [False, False, True, True]
@@ -233,7 +234,7 @@ def test_autocast_reaches_the_loss_and_nothing_else(has_bfloat16: bool, trained:
     monkeypatch.setattr(loop, "has_native_bfloat16", lambda: has_bfloat16)
     task = Scripted([0.5])
     monkeypatch.setattr(task, "outputs", record, raising=False)
-    run_loop(tiny_config(), trained, task, inputs, Silent())
+    run_loop(tiny_config(), trained, task, inputs)
     assert types == {True: {torch.bfloat16 if has_bfloat16 else torch.float32}, False: {torch.float32}}
 
 
@@ -241,7 +242,7 @@ def test_what_is_computed_after_autocast_training_is_float32_to_the_bit(
         trained: TrainedModel, inputs: LoopInputs, tiny_base: Base, monkeypatch: pytest.MonkeyPatch,
         tiny_config: Callable[..., TrainConfig]) -> None:
     monkeypatch.setattr(loop, "has_native_bfloat16", lambda: True)
-    outcome = run_loop(tiny_config(), trained, TASK, inputs, Silent())
+    outcome = run_loop(tiny_config(), trained, TASK, inputs)
     fresh = build_model(tiny_config(), tiny_base, TASK, LABELS)
     fresh.put(outcome.state)
     ours, theirs = (compute_outputs(model.model, TASK, inputs.train, 0) for model in (trained, fresh))

@@ -1,0 +1,21 @@
+"""The optimiser and its schedule: torch's AdamW over what is trained, transformers' schedules over the run's steps."""
+
+import torch
+from torch.optim.lr_scheduler import LRScheduler
+from transformers import get_scheduler
+
+from adapterhub.training.config import StepPlan, TrainConfig
+from adapterhub.training.methods import TrainedModel
+
+
+def build_optimizer(config: TrainConfig, trained: TrainedModel) -> torch.optim.Optimizer:
+    """Return the optimiser over the trained tensors."""
+    return torch.optim.AdamW(trained.parameters(), lr=config.rate, weight_decay=config.weight_decay)
+
+
+def build_schedule(config: TrainConfig, optimizer: torch.optim.Optimizer, plan: StepPlan) -> LRScheduler:
+    """Return the schedule: a rise over the warm-up's share of the steps, then as its name says."""
+    name = "constant_with_warmup" if config.schedule == "constant" else config.schedule
+    schedule: LRScheduler = get_scheduler(name, optimizer, num_warmup_steps=int(config.warmup * plan.n_steps),
+                                          num_training_steps=plan.n_steps)
+    return schedule
