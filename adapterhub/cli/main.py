@@ -6,6 +6,7 @@ from adapterhub.cli.combine import convert, export_model, merge
 from adapterhub.cli.demo import demo
 from adapterhub.cli.diff import diff
 from adapterhub.cli.doctor import doctor
+from adapterhub.cli.evaluate import evaluate
 from adapterhub.cli.gates import gate
 from adapterhub.cli.generate import generate
 from adapterhub.cli.predict import predict
@@ -14,7 +15,7 @@ from adapterhub.cli.registry_admin import at, backup, copy_adapters, policy, res
 from adapterhub.cli.search import breaks, fits, search
 from adapterhub.cli.serve import serve
 from adapterhub.cli.tokens import token
-from adapterhub.cli.train import evaluate, train
+from adapterhub.cli.train import train
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,18 +1,19 @@
-"""Measure one adapter in the runtime: on rows, and on its own probe."""
+"""Measure adapters in the runtime: on rows, and on their own probes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from adapterhub.adapter.folder import AdapterFolder
 from adapterhub.bases.load import Base, load_base
 from adapterhub.data.split import read_test_rows
-from adapterhub.errors import InvalidFolder
+from adapterhub.errors import DataError, InvalidConfig, InvalidFolder
+from adapterhub.reporting.measured import Measured
 from adapterhub.runtime.config import RuntimeConfig
 from adapterhub.runtime.shared_base import SharedBase
 from adapterhub.settings import Settings
 from adapterhub.tasks.table import find_task
-from adapterhub.tasks.task import Evaluation, Example, TokenSequence
+from adapterhub.tasks.task import Evaluation, Example, Row, Task, TokenSequence
 
 MEASURING = RuntimeConfig(dtype="float32")
 """Figures are measured in the type that they were recorded in, whatever serving uses."""
@@ -23,11 +24,43 @@ PROBE_TOLERANCE = 1e-3
 def evaluate_adapter(folder: AdapterFolder, data: str, *, base: str, settings: Settings,
                      columns: Mapping[str, str]) -> Evaluation:
     """Measure a folder on a file's rows through the runtime. Raises DataError, BaseMismatch, InvalidFolder."""
-    task, manifest = find_task(folder.manifest.task), folder.manifest
+    return measure_adapters({str(folder.path): folder}, data, base=base, settings=settings,
+                            columns=columns)[0].evaluation
+
+
+def measure_adapters(folders: Mapping[str, AdapterFolder], data: str, *, base: str, settings: Settings,
+                     columns: Mapping[str, str]) -> list[Measured]:
+    """Measure folders by their names, all on the same rows, one base loaded once. Raises as `evaluate_adapter`.
+
+    InvalidConfig where the folders' tasks differ.
+    """
+    task = find_task(_only_task(folders))
     rows = read_test_rows(data, columns=task.columns, given=columns)
-    opened = load_base(base, cache=settings.cache)
-    examples = task.encode(rows, opened.tokenizer, manifest.labels, manifest.head.max_length)
-    return task.evaluate(_compute(folder, opened, examples), examples, manifest.labels)
+    shared = SharedBase(load_base(base, cache=settings.cache), MEASURING)
+    measured = []
+    for name, folder in folders.items():
+        try:
+            measured.append(_measure(name, folder, shared, task, rows))
+        except DataError as error:  # of several, whose labels these rows are not
+            raise DataError(error.message if len(folders) == 1 else f"{name}: {error.message}",
+                            hint=error.hint) from error
+    return measured
+
+
+def _only_task(folders: Mapping[str, AdapterFolder]) -> str:
+    tasks = {folder.manifest.task: name for name, folder in folders.items()}
+    if len(tasks) > 1:
+        told = ", ".join(f"{name} is for {task}" for task, name in tasks.items())
+        raise InvalidConfig(f"No rows fit all these adapters: {told}.", hint="Compare adapters of one task.")
+    return next(iter(tasks))
+
+
+def _measure(name: str, folder: AdapterFolder, shared: SharedBase, task: Task, rows: Sequence[Row]) -> Measured:
+    manifest = folder.manifest
+    examples = task.encode(rows, shared.base.tokenizer, manifest.labels, manifest.head.max_length)
+    outputs = _compute_in(folder, shared, examples)
+    return Measured(name=name, task=task, labels=manifest.labels, examples=examples, outputs=outputs,
+                    evaluation=task.evaluate(outputs, examples, manifest.labels))
 
 
 def verify_probe(folder: AdapterFolder, base: Base) -> float | None:
@@ -54,6 +87,9 @@ def verify_probe(folder: AdapterFolder, base: Base) -> float | None:
 
 
 def _compute(folder: AdapterFolder, base: Base, examples: list[Example]) -> list[list[torch.Tensor]]:
-    shared = SharedBase(base, MEASURING)
+    return _compute_in(folder, SharedBase(base, MEASURING), examples)
+
+
+def _compute_in(folder: AdapterFolder, shared: SharedBase, examples: list[Example]) -> list[list[torch.Tensor]]:
     adapter = shared.adapters.load(folder, in_use=())
     return shared.compute([(adapter, example) for example in examples])

@@ -96,7 +96,7 @@ class SentenceSimilarity:
             cosines = (queries * answers).sum(axis=-1).tolist()
             return Evaluation(metrics={"spearman": spearman(cosines, [example.target for example in examples])},
                               n_rows=len(examples))
-        ranks = _ranks(queries, answers, [example.row["answer"] for example in examples])
+        ranks = ranks_of(queries, answers, [example.row["answer"] for example in examples])
         metrics = {"mrr": float((1 / ranks).mean()), "recall_at_1": float((ranks == 1).mean())}
         return Evaluation(metrics=metrics, n_rows=len(examples))
 
@@ -147,7 +147,8 @@ def _texts_of(row: Row) -> list[str]:
     return [row["query"], row["answer"]] if "query" in row else [row["text"]]
 
 
-def _ranks(queries: np.ndarray[Any, Any], answers: np.ndarray[Any, Any], texts: Sequence[str]) -> np.ndarray[Any, Any]:
+def ranks_of(queries: np.ndarray[Any, Any], answers: np.ndarray[Any, Any],
+             texts: Sequence[str]) -> np.ndarray[Any, Any]:
     """Return each query's rank [N] of its own answer, from 1; answers of equal text count once, ties rank last."""
     first = {text: i for i, text in reversed(list(enumerate(texts)))}
     pool = sorted(first.values())

@@ -104,7 +104,7 @@ class TokenClassification:
                  labels: Sequence[str]) -> Evaluation:
         """Measure entities with seqeval (a cut-off word counts as O) and tags word by word."""
         truth = [list(example.row["tags"]) for example in examples]
-        predicted = [_tags_of(logits[0], example, labels) for logits, example in zip(outputs, examples, strict=True)]
+        predicted = [tags_of(logits[0], example, labels) for logits, example in zip(outputs, examples, strict=True)]
         entities = _entity_report(truth, predicted)
         overall = {line.label: line for line in entities}.pop("all")
         flat_truth, flat_predicted = list(chain.from_iterable(truth)), list(chain.from_iterable(predicted))
@@ -155,7 +155,8 @@ def _first_subwords(word_of_token: Sequence[int | None]) -> list[int | None]:
     return firsts
 
 
-def _tags_of(logits: torch.Tensor, example: Example, labels: Sequence[str]) -> list[str]:
+def tags_of(logits: torch.Tensor, example: Example, labels: Sequence[str]) -> list[str]:
+    """Return the tag of each of a row's words from its tokens' logits [T, L]; a word that was cut off is `O`."""
     tags = [OUTSIDE] * len(example.row["tokens"])
     best = logits.argmax(dim=-1).tolist()
     for token, word in enumerate(_first_subwords(example.sequences[0].word_of_token)):
