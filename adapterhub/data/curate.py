@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from adapterhub.data.columns import Columns
-from adapterhub.data.duplicates import REMOVED, Parts, find_conflicts, find_repeats, find_shared
+from adapterhub.data.digest import digest_of_rows
+from adapterhub.data.duplicates import REMOVED, Conflicts, Parts, find_conflicts, find_repeats, find_shared
 from adapterhub.data.labels import count_labels, labels_in, rename_labels, require_renamed
 from adapterhub.data.read import Rows
 from adapterhub.data.report import Conflict, DataReport, PartReport
@@ -23,6 +24,8 @@ from adapterhub.data.split import (
 from adapterhub.data.survey import Survey
 
 _SHOWN_CONFLICTS, _SHOWN_CHARACTERS, _SHOWN_ANSWERS = 5, 80, 4
+_LOOKED_AT = 100
+"""Rows of one text whose answers are looked at, for those that are shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +38,45 @@ class Curation:
     """Whether rows are left out that repeat another of their part, or whose text stands in a part that measures."""
 
 
+class TrainingRows(Protocol):
+    """Rows in three parts, in memory or on the disk, and what was found in them."""
+
+    @property
+    def report(self) -> DataReport:
+        """What was found; no lengths."""
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """The digest of each part's rows in their order."""
+
+    def rows_of(self, part: str) -> Sequence[Mapping[str, Any]]:
+        """Return the rows of one of PARTS; where they are on the disk, one pass over them reads the source."""
+
+    def labels_of(self, part: str) -> list[str]:
+        """Return each row's value of the field that splits keep in proportion."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curated:
-    """Rows in three parts, and what was found in them."""
+    """TrainingRows in memory."""
 
     splits: Splits
     report: DataReport
+    label_field: str | None
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """The digest of each part's rows in their order."""
+        return {part: digest_of_rows(self.rows_of(part)) for part in PARTS}
+
+    def rows_of(self, part: str) -> Rows:
+        """Return the rows of one of PARTS."""
+        return {"train": self.splits.train, "validation": self.splits.validation, "test": self.splits.test}[part]
+
+    def labels_of(self, part: str) -> list[str]:
+        """Return each row's value of the field that splits keep in proportion."""
+        assert self.label_field is not None, "only tasks that split by a label have one"
+        return [row[self.label_field] for row in self.rows_of(part)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +108,8 @@ def read_curated(source: str, *, columns: Columns, given: Mapping[str, str], pla
     splits = Splits(name=name, train=parts[0], validation=parts[1], test=parts[2])
     reports = [PartReport(name=part, n_rows=len(own), labels=dict(count_labels(own)))
                for part, own in zip(PARTS, parts, strict=True)]
-    return Curated(splits=splits, report=report_on(name, survey, division, reports, lambda numbers: [
-        rows[i] for i in numbers]))
+    report = report_on(name, survey, division, reports, lambda places: {place: rows[place] for place in places})
+    return Curated(splits=splits, report=report, label_field=plan.stratify_by)
 
 
 def divide(survey: Survey, plan: SplitPlan, *, is_cleaned: bool, present: Mapping[str, object]) -> Division:
@@ -94,14 +130,16 @@ def divide(survey: Survey, plan: SplitPlan, *, is_cleaned: bool, present: Mappin
 
 
 def report_on(name: str, survey: Survey, division: Division, parts: Sequence[PartReport],
-              rows_at: Callable[[list[int]], Rows]) -> DataReport:
+              rows_at: Callable[[set[int]], Mapping[int, Mapping[str, Any]]]) -> DataReport:
     """Return the report on divided rows; `rows_at` gives rows by their places in the survey."""
-    conflicts = find_conflicts(survey.texts, survey.wholes, n_shown=_SHOWN_CONFLICTS)
-    is_told = survey.has_precise_answers
-    return DataReport(
-        name=name, parts=tuple(parts), n_repeated=division.n_repeated, n_shared=division.n_shared,
-        n_removed=division.n_removed, n_conflicts=conflicts.n_texts if is_told else 0,
-        conflicts=tuple(_conflict(rows_at(rows.tolist())) for rows in conflicts.rows) if is_told else ())
+    found = Conflicts(n_texts=0, rows=[])
+    if survey.has_precise_answers:
+        found = find_conflicts(survey.texts, survey.wholes, n_shown=_SHOWN_CONFLICTS)
+    places = [rows[:_LOOKED_AT].tolist() for rows in found.rows]
+    rows = rows_at({place for own in places for place in own})
+    return DataReport(name=name, parts=tuple(parts), n_repeated=division.n_repeated, n_shared=division.n_shared,
+                      n_removed=division.n_removed, n_conflicts=found.n_texts,
+                      conflicts=tuple(_conflict([rows[place] for place in own]) for own in places))
 
 
 def _draw_missing(parts: Parts, survey: Survey, plan: SplitPlan, present: Mapping[str, object]) -> None:
@@ -118,7 +156,7 @@ def _draw_missing(parts: Parts, survey: Survey, plan: SplitPlan, present: Mappin
         parts[rows] = np.frombuffer(draw_parts(groups, missing), dtype=np.int8)
 
 
-def _conflict(rows: Rows) -> Conflict:
+def _conflict(rows: Sequence[Mapping[str, Any]]) -> Conflict:
     text = next(value for value in rows[0].values() if isinstance(value, str | list))
     shown = text if isinstance(text, str) else " ".join(map(str, text))
     answers = dict.fromkeys(_answer(row) for row in rows)

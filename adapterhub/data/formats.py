@@ -10,7 +10,8 @@ import io
 import json
 import sys
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def read_table(path: Path) -> Table:
 
     Raises DataError for no such file, an unknown extension, no rows, bytes that are not UTF-8 or not whole, a bad line.
     """
-    kind = _require_kind(path)
+    kind = require_kind(path)
     data = _read_bytes(path)
     if not data.strip():
         raise DataError(f"{path} has no rows: the file is empty.", hint=_NO_ROWS_HINT)
@@ -69,7 +70,8 @@ def table_of_dataset(dataset: Any, source: str) -> Table:
     return Table(source=source, names=list(dataset.column_names), n_rows=len(dataset), column=column)
 
 
-def _require_kind(path: Path) -> str:
+def require_kind(path: Path) -> str:
+    """Return `file_kind`. Raises DataError for no such file, or an unknown extension."""
     if not path.is_file():
         near = near_misses(path.name, [entry.name for entry in path.parent.iterdir()]) if path.parent.is_dir() else []
         raise DataError(f"No such file: {path}.", hint=did_you_mean(near) or "Check the path.")
@@ -80,9 +82,16 @@ def _require_kind(path: Path) -> str:
 
 
 def _read_bytes(path: Path) -> bytes:
-    try:
+    with reading_errors(path):
         data = path.read_bytes()
         return gzip.decompress(data) if path.suffix.lower() == ".gz" else data
+
+
+@contextmanager
+def reading_errors(path: Path) -> Iterator[None]:
+    """Turn what reading a file raises, packed or not, into a DataError that names it."""
+    try:
+        yield
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path} is not a whole gzip file: {str(error).rstrip('.')}.",
                         hint="Fetch or pack it again.") from error
@@ -95,8 +104,13 @@ def _text(data: bytes, path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path} is not UTF-8: line {line} holds the byte 0x{data[error.start]:02x}.",
-                        hint="Save it as UTF-8, for instance with `iconv -f latin1 -t utf-8`.") from error
+        raise not_utf8(path, line, data[error.start]) from error
+
+
+def not_utf8(path: Path, line: int, byte: int) -> DataError:
+    """Return the error of a file whose given line, from 1, holds a byte that is no UTF-8."""
+    return DataError(f"{path} is not UTF-8: line {line} holds the byte 0x{byte:02x}.",
+                     hint="Save it as UTF-8, for instance with `iconv -f latin1 -t utf-8`.")
 
 
 def _parse_csv(data: bytes, path: Path) -> Table:
@@ -108,26 +122,34 @@ def _parse_tsv(data: bytes, path: Path) -> Table:
 
 
 def _parse_delimited(data: bytes, path: Path, delimiter: str) -> Table:
-    limit = csv.field_size_limit(sys.maxsize)  # a long document is no fault
-    reader = csv.reader(io.StringIO(_text(data, path), newline=""), delimiter=delimiter, strict=True)
+    records = list(delimited_records(io.StringIO(_text(data, path), newline=""), path, delimiter))
+    return table_of_records(records[0] if records else [], records[1:], path)
+
+
+def delimited_records(lines: Iterable[str], path: Path, delimiter: str) -> Iterator[list[str]]:
+    """Yield the header, then each record with as many values. Raises DataError for a line at fault, by its number."""
+    csv.field_size_limit(sys.maxsize)  # a long document is no fault
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     header: list[str] = []
-    records: list[list[str]] = []
     line = 1
     try:
         for record in reader:
             if record and not header:
                 header = _require_header(record, path)
+                yield header
             elif record:
                 if len(record) != len(header):
                     raise DataError(f"Line {line} of {path} has {len(record)} values, its header has {len(header)}.",
                                     hint="Put values that hold the delimiter in double quotes.")
-                records.append(record)
+                yield record
             line = reader.line_num + 1
     except csv.Error as error:
         raise DataError(f"Line {line} of {path} is malformed: {error}.",
                         hint="Close each double quote, and double those inside a quoted value.") from error
-    finally:
-        csv.field_size_limit(limit)
+
+
+def table_of_records(header: list[str], records: Sequence[list[str]], path: Path) -> Table:
+    """Return a file's records as a table."""
     columns = {name: [record[i] for record in records] for i, name in enumerate(header)}
     return Table(source=str(path), names=header, n_rows=len(records), column=columns.__getitem__)
 
@@ -140,18 +162,22 @@ def _require_header(header: list[str], path: Path) -> list[str]:
 
 
 def _parse_jsonl(data: bytes, path: Path) -> Table:
-    rows = []
-    for number, line in enumerate(_text(data, path).split("\n"), start=1):
+    return table_of_objects(list(json_lines(_text(data, path).split("\n"), path)), path)
+
+
+def json_lines(lines: Iterable[str], path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the object of each line that is not empty. Raises DataError for a line at fault, by its number."""
+    for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
-                rows.append(json.loads(line))
+                value = json.loads(line)
             except (ValueError, RecursionError) as error:
                 raise DataError(f"Line {number} of {path} is malformed JSON: {_json_fault(error)}.",
                                 hint="Each line holds one object.") from error
-            if not isinstance(rows[-1], dict):
+            if not isinstance(value, dict):
                 raise DataError(f"Line {number} of {path} is not an object: {line.strip()[:40]}.",
                                 hint='Each line looks like {"text": "...", "label": "..."}.')
-    return _table_of_objects(rows, path)
+            yield value
 
 
 def _parse_json(data: bytes, path: Path) -> Table:
@@ -188,10 +214,11 @@ def _parse_list(value: list[Any], path: Path) -> Table:
         if not isinstance(row, dict):
             raise DataError(f"Row {number} of {path} is not an object: {str(row)[:40]}.",
                             hint='Each row looks like {"text": "...", "label": "..."}.')
-    return _table_of_objects(value, path)
+    return table_of_objects(value, path)
 
 
-def _table_of_objects(rows: list[dict[str, Any]], path: Path) -> Table:
+def table_of_objects(rows: list[dict[str, Any]], path: Path) -> Table:
+    """Return objects as a table of all their names; where one lacks a name its value is None."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     return Table(source=str(path), names=names, n_rows=len(rows), column=lambda name: [row.get(name) for row in rows])
 
@@ -201,8 +228,17 @@ def _parse_parquet(data: bytes, path: Path) -> Table:
     from datasets import Dataset
     from pyarrow import parquet
 
-    try:
+    with parquet_errors(path):
         return table_of_dataset(Dataset(parquet.read_table(pa.BufferReader(data))), str(path))
+
+
+@contextmanager
+def parquet_errors(path: Path) -> Iterator[None]:
+    """Turn what pyarrow raises of a parquet file into a DataError that names it."""
+    import pyarrow as pa  # slow to import
+
+    try:
+        yield
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} is not a whole parquet file: {str(error).splitlines()[0].rstrip('.')}.",
                         hint="Fetch or write it again.") from error

@@ -34,23 +34,26 @@ def read_rows(source: Path, *, columns: Columns, given: Mapping[str, str]) -> Ro
     return to_rows(read_table(source), columns=columns, given=given)
 
 
-def to_rows(table: Table, *, columns: Columns, given: Mapping[str, str]) -> Rows:
-    """Turn a table into rows keyed by field; labels and tags become strings. Raises as `read_rows`."""
+def to_rows(table: Table, *, columns: Columns, given: Mapping[str, str], first_number: int = 1) -> Rows:
+    """Turn a table into rows keyed by field; labels and tags become strings. Raises as `read_rows`.
+
+    `first_number` is what faults call the first row.
+    """
     columns = columns.chosen_for(table.names, given)
     matched = match_columns(table.names, columns, given, source=table.source)
     raw = {name: table.column(column) for name, column in matched.items()}
     faults: list[str] = []
     rows: Rows = []
-    for i in range(table.n_rows):
-        row = {name: _value(name, values[i]) for name, values in raw.items()}
+    for number, values in enumerate(zip(*raw.values(), strict=True), start=first_number):
+        row = {name: _value(name, value) for name, value in zip(raw, values, strict=True)}
         row = {name: value for name, value in row.items() if name in columns.required or value not in (None, "")}
         if fault := _fault(row, columns):
-            faults.append(f"row {i + 1} {fault}")
+            faults.append(f"row {number} {fault}")
         rows.append(row)
     # A column that only some rows fill is a fault of the others; one that none fills is not there.
     partial = [name for name in columns.optional if 0 < sum(name in row for row in rows) < len(rows)]
     faults += [f"row {number} has no {name}" for name in partial
-               for number, row in enumerate(rows, start=1) if name not in row]
+               for number, row in enumerate(rows, start=first_number) if name not in row]
     if faults:
         more = f" and {len(faults) - _MAX_FAULTS} more" if len(faults) > _MAX_FAULTS else ""
         raise DataError(f"{table.source}: {'; '.join(faults[:_MAX_FAULTS])}{more}.", hint="Mend or remove these rows.")

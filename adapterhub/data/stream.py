@@ -1,0 +1,165 @@
+"""Rows that stay on the disk: read again piece by piece whenever they are needed, curated as those in memory are.
+
+Memory holds one piece, and some 20 bytes for each row.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, overload
+
+from adapterhub.data.columns import Columns, match_columns
+from adapterhub.data.curate import Curation, Division, divide, report_on
+from adapterhub.data.digest import RowsDigest
+from adapterhub.data.labels import labels_in, rename_labels, require_renamed
+from adapterhub.data.pieces import read_pieces
+from adapterhub.data.read import Rows, to_rows
+from adapterhub.data.report import DataReport, PartReport
+from adapterhub.data.split import PARTS, SplitPlan, is_file, part_files
+from adapterhub.data.survey import Survey
+from adapterhub.errors import DataError
+
+
+class _Found(NamedTuple):
+    """A row of the source, and the number of the part whose file holds it."""
+
+    part: int
+    row: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Files, and how their rows are read."""
+
+    name: str
+    files: Mapping[str, Path]
+    """By part; a single file stands under `train`."""
+    columns: Columns
+    given: Mapping[str, str]
+    label_names: Mapping[str, str]
+
+    def rows(self) -> Iterator[_Found]:
+        """Read all rows, part by part. Raises DataError as `read_rows`, where a fault is reached."""
+        for number, part in enumerate(PARTS):
+            if part in self.files:
+                for row in self._rows_as_they_are(part):
+                    yield _Found(number, rename_labels(row, self.label_names) if self.label_names else row)
+
+    def labels(self) -> set[str]:
+        """Return every label under its old name."""
+        return {label for part in self.files for row in self._rows_as_they_are(part) for label in labels_in(row)}
+
+    def _rows_as_they_are(self, part: str) -> Iterator[dict[str, Any]]:
+        return _read(self.files[part], self.columns, self.given)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Streamed:
+    """TrainingRows on the disk."""
+
+    source: Source
+    survey: Survey
+    division: Division
+    report: DataReport
+    digests: dict[str, str]
+
+    def rows_of(self, part: str) -> "PartRows":
+        """Return the rows of one of PARTS; each pass over them reads the source."""
+        return PartRows(self, PARTS.index(part))
+
+    def labels_of(self, part: str) -> list[str]:
+        """Return each row's value of the field that splits keep in proportion."""
+        labels = self.survey.labels
+        assert labels is not None, "only tasks that split by a label have one"
+        return [self.survey.label_names[label] for label in labels[self.division.parts == PARTS.index(part)]]
+
+
+class PartRows(Sequence[dict[str, Any]]):
+    """The rows of one part, to be gone through in their order; a single one is read for as long as it takes."""
+
+    def __init__(self, streamed: Streamed, part: int) -> None:
+        self._streamed, self._part = streamed, part
+        self._length = int((streamed.division.parts == part).sum())
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for found, part in zip(self._streamed.source.rows(), self._streamed.division.parts.tolist(), strict=True):
+            if part == self._part:
+                yield found.row
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Rows: ...
+
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | Rows:
+        if isinstance(index, slice):
+            return list(self)[index]
+        wanted = range(len(self))[index]
+        return next(row for i, row in enumerate(self) if i == wanted)
+
+
+def read_streamed(source: str, *, columns: Columns, given: Mapping[str, str], plan: SplitPlan,
+                  curation: Curation) -> Streamed:
+    """Look through a file, or a folder with train/validation/test files, and divide its rows.
+
+    Raises as `read_curated`; DataError for a data set, and for a kind of file that cannot be read in pieces.
+    """
+    stream = _open(source, columns, given, curation)
+    if curation.label_names:
+        require_renamed(curation.label_names, stream.labels())
+    survey = Survey(label_field=plan.stratify_by)
+    for found in stream.rows():
+        survey.add(found.row, found.part)
+    division = divide(survey, plan, is_cleaned=curation.is_cleaned, present=stream.files)
+    counts = [Counter[str]() for _ in PARTS]
+    digests = [RowsDigest() for _ in PARTS]
+    for found, part in zip(stream.rows(), division.parts.tolist(), strict=True):
+        if part >= 0:
+            counts[part].update(labels_in(found.row))
+            digests[part].add(found.row)
+    parts = [PartReport(name=name, n_rows=int((division.parts == number).sum()), labels=dict(counts[number]))
+             for number, name in enumerate(PARTS)]
+
+    def rows_at(places: set[int]) -> dict[int, dict[str, Any]]:
+        return {i: found.row for i, found in enumerate(stream.rows()) if i in places} if places else {}
+
+    return Streamed(source=stream, survey=survey, division=division,
+                    report=report_on(stream.name, survey, division, parts, rows_at),
+                    digests={name: digest.value for name, digest in zip(PARTS, digests, strict=True)})
+
+
+def _open(source: str, columns: Columns, given: Mapping[str, str], curation: Curation) -> Source:
+    path = Path(source)
+    if path.is_dir():
+        name, files = path.resolve().name, part_files(path)
+    elif is_file(source):
+        name, files = path.name.partition(".")[0], {"train": path}
+    else:
+        raise DataError(f"{source} is a data set of the Hugging Face Hub, which is not read in pieces.",
+                        hint="Leave out --stream, or save it as parquet files.")
+    return Source(name=name, files=files, columns=columns, given=given, label_names=curation.label_names)
+
+
+def _read(path: Path, columns: Columns, given: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Yield a file's rows; its first piece settles which columns are read and which optional fields there are."""
+    settled, number = columns, 1
+    for table in read_pieces(path):
+        if number > 1:  # what one piece of a file of objects lacks is a value that is missing, not a column
+            table = replace(table, names=list(dict.fromkeys([*table.names, *given.values()])))
+        rows = to_rows(table, columns=settled, given=given, first_number=number)
+        if number == 1:
+            chosen = columns.chosen_for(table.names, given)
+            matched = match_columns(table.names, chosen, given, source=table.source)
+            given = {name: matched[name] for name in matched if name in rows[0]}
+            settled = Columns(required=tuple(given), optional=tuple(
+                name for name in chosen.optional if name not in given))
+        elif more := rows[0].keys() - given.keys():
+            raise DataError(f"{path}: row {number} has a {min(more)}, and the rows before it have none.",
+                            hint="Mend or remove these rows.")
+        yield from rows
+        number += table.n_rows
