@@ -72,7 +72,7 @@ class World:
         example = task.encode([task.parse_row(text)], self.base.tokenizer, [], self.base.max_length)[0]
         inputs = collate(example.sequences, 0)
         with torch.inference_mode():
-            output = task.outputs(self._model(name, dtype)(**inputs), inputs["attention_mask"])
+            output = task.outputs(self._model(name, dtype)(**inputs), inputs)
         return output[0].float()
 
     def spread(self, name: str | None) -> float:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
+    BartConfig,
     GPT2Config,
     LlamaConfig,
     MistralConfig,
@@ -36,6 +37,8 @@ MAX_POSITIONS = 160
 CHAT_TEMPLATE = ("{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
                  "{% if add_generation_prompt %}assistant: {% endif %}")
 FAMILIES = ("llama", "gpt2", "qwen2", "qwen3", "mistral", "t5")
+TWO_PART = ("t5", "bart")
+"""Encoder-decoders. BART trains, but does not serve: its decoder counts positions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +54,8 @@ class Recipe:
 
 def write_language_model(folder: Path, family: str, *, seed: int = 0) -> Path:
     """Save a tiny language model with its head and a byte tokenizer, and return its folder."""
-    tokenizer = byte_tokenizer(adds_eos=family == "t5")
-    auto_class: Any = AutoModelForSeq2SeqLM if family == "t5" else AutoModelForCausalLM
+    tokenizer = byte_tokenizer(adds_eos=family in TWO_PART)
+    auto_class: Any = AutoModelForSeq2SeqLM if family in TWO_PART else AutoModelForCausalLM
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = auto_class.from_config(_config(family, len(tokenizer)))
@@ -109,6 +112,7 @@ def describe(folder: Path, base: Base, recipe: Recipe) -> Path:
     manifest = manifest_of(files, tensors, seed=recipe.seed, labels=[], fingerprint=base.identity.fingerprint,
                            task=task)
     value = json.loads(manifest.to_bytes())
+    value["probe"] = []
     value["method"] |= {"rank": recipe.rank, "target_modules": sorted(raw["target_modules"])}
     (folder / MANIFEST_FILE).write_text(json.dumps(value))
     return folder
@@ -139,6 +143,10 @@ def _config(family: str, n_tokens: int) -> PreTrainedConfig:
         "qwen3": lambda: Qwen3Config(**llama, head_dim=16),
         "mistral": lambda: MistralConfig(**llama, sliding_window=WINDOW),
         "gpt2": lambda: GPT2Config(**common, n_embd=64, n_layer=2, n_head=4, n_positions=MAX_POSITIONS),
+        "bart": lambda: BartConfig(**common, d_model=64, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
+                                   decoder_attention_heads=4, encoder_ffn_dim=96, decoder_ffn_dim=96,
+                                   max_position_embeddings=MAX_POSITIONS, decoder_start_token_id=EOS,
+                                   forced_eos_token_id=None),
         "t5": lambda: T5Config(**common, d_model=64, d_kv=16, d_ff=96, num_layers=2, num_heads=4,
                                decoder_start_token_id=PAD, tie_word_embeddings=False, relative_attention_num_buckets=8,
                                relative_attention_max_distance=20),

@@ -54,8 +54,7 @@ def export(parent: Parent, base: Base, output: Path) -> Exported:
     reader, rows = reader_of(manifest.task), [row.input_ids for row in manifest.probe] or draw_rows(base.tokenizer)
     adapted = load_adapted(parent.files, base, reader)
     outputs = reader.outputs(adapted.model, rows)
-    if reader.keeps_outputs:
-        _require_recorded(parent, outputs)
+    _require_recorded(parent, outputs)
     model = merged_weights(adapted, parent.files)
     if manifest.labels:
         model.config.id2label = dict(enumerate(manifest.labels))

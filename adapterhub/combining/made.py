@@ -174,7 +174,7 @@ def _probe(folder: Path, base: Base, reader: Reader, labels: list[str]) -> list[
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PEFT warns of what it leaves to us, such as a missing card
         model = PeftModel.from_pretrained(reader.load(base, labels), str(folder))
-    rows = draw_rows(base.tokenizer) if reader.keeps_outputs else []
+    rows = draw_rows(base.tokenizer)
     return [ProbeRow(input_ids=row, outputs=[round(value, 7) for value in output.tolist()])
             for row, output in zip(rows, reader.outputs(model, rows), strict=True)]
 

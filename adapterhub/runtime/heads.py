@@ -47,8 +47,11 @@ class Heads:
     def bind(self, task: Task, n_labels: int, head: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Return an adapter's head tensors on the base's device, by the head model's names.
 
-        Raises PredictionError where they are not exactly what the task's head reads.
+        Raises PredictionError where they are not exactly what the task's head reads, or the task writes.
         """
+        if task.writes:
+            raise PredictionError(f"The adapter is for {task.name}: it writes, token by token.",
+                                  hint="Ask a Generator, `adapterhub generate` or the server's /v1/completions.")
         read = dict(self._skeleton(task, n_labels)[0].named_parameters()) if n_labels else {}
         wrong = [name for name, value in head.items() if name not in read or read[name].shape != value.shape]
         wrong += [name for name, value in read.items() if value.is_meta and name not in head]
@@ -60,16 +63,16 @@ class Heads:
     def run(self, task: Task, n_labels: int, tensors: Mapping[str, torch.Tensor], hidden: torch.Tensor,
             inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return a task's outputs, float32, for rows that share one adapter. hidden [B, T, I] of any type."""
-        mask, hidden = inputs["attention_mask"], hidden.float()
+        hidden = hidden.float()
         if not n_labels:
-            return task.outputs(BaseModelOutputWithPooling(last_hidden_state=hidden), mask)
+            return task.outputs(BaseModelOutputWithPooling(last_hidden_state=hidden), inputs)
         model, shared = self._skeleton(task, n_labels)
         shared.hidden = hidden
         try:
             output = functional_call(model, dict(tensors), kwargs=dict(inputs))
         finally:
             shared.hidden = None
-        return task.outputs(output, mask)
+        return task.outputs(output, inputs)
 
     def _skeleton(self, task: Task, n_labels: int) -> tuple[PreTrainedModel, _SharedTrunk]:
         key = (task.name, n_labels)

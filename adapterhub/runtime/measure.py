@@ -10,10 +10,12 @@ from adapterhub.data.split import read_test_rows
 from adapterhub.errors import DataError, InvalidConfig, InvalidFolder
 from adapterhub.reporting.measured import Measured
 from adapterhub.runtime.config import RuntimeConfig
+from adapterhub.runtime.generation.scoring import ScoringModel
 from adapterhub.runtime.shared_base import SharedBase
 from adapterhub.settings import Settings
+from adapterhub.tasks.probe import probe_examples
 from adapterhub.tasks.table import find_task
-from adapterhub.tasks.task import Evaluation, Example, Row, Task, TokenSequence
+from adapterhub.tasks.task import Evaluation, Example, Row, Task
 
 MEASURING = RuntimeConfig(dtype="float32")
 """Figures are measured in the type that they were recorded in, whatever serving uses."""
@@ -36,7 +38,7 @@ def measure_adapters(folders: Mapping[str, AdapterFolder], data: str, *, base: s
     """
     task = find_task(_only_task(folders))
     rows = read_test_rows(data, columns=task.columns, given=columns)
-    shared = SharedBase(load_base(base, cache=settings.cache), MEASURING)
+    shared = _open(load_base(base, cache=settings.cache), task)
     measured = []
     for name, folder in folders.items():
         try:
@@ -55,7 +57,13 @@ def _only_task(folders: Mapping[str, AdapterFolder]) -> str:
     return next(iter(tasks))
 
 
-def _measure(name: str, folder: AdapterFolder, shared: SharedBase, task: Task, rows: Sequence[Row]) -> Measured:
+def _open(base: Base, task: Task) -> SharedBase | ScoringModel:
+    """Return what computes a task's outputs under adapters of the base."""
+    return ScoringModel(base, MEASURING) if task.writes else SharedBase(base, MEASURING)
+
+
+def _measure(name: str, folder: AdapterFolder, shared: SharedBase | ScoringModel, task: Task,
+             rows: Sequence[Row]) -> Measured:
     manifest = folder.manifest
     examples = task.encode(rows, shared.base.tokenizer, manifest.labels, manifest.head.max_length)
     outputs = _compute_in(folder, shared, examples)
@@ -70,9 +78,9 @@ def verify_probe(folder: AdapterFolder, base: Base) -> float | None:
     """
     if not folder.manifest.probe:
         return None
-    examples = [Example(sequences=[TokenSequence(input_ids=row.input_ids, token_type_ids=[0] * len(row.input_ids))])
-                for row in folder.manifest.probe]
-    outputs = _compute(folder, base, examples)
+    task = find_task(folder.manifest.task)
+    examples = probe_examples(task, [row.input_ids for row in folder.manifest.probe])
+    outputs = _compute_in(folder, _open(base, task), examples)
     largest = 0.0
     for row, output in zip(folder.manifest.probe, outputs, strict=True):
         found, recorded = output[0].flatten(), torch.tensor(row.outputs)
@@ -86,10 +94,7 @@ def verify_probe(folder: AdapterFolder, base: Base) -> float | None:
     return largest
 
 
-def _compute(folder: AdapterFolder, base: Base, examples: list[Example]) -> list[list[torch.Tensor]]:
-    return _compute_in(folder, SharedBase(base, MEASURING), examples)
-
-
-def _compute_in(folder: AdapterFolder, shared: SharedBase, examples: list[Example]) -> list[list[torch.Tensor]]:
+def _compute_in(folder: AdapterFolder, shared: SharedBase | ScoringModel,
+                examples: list[Example]) -> list[list[torch.Tensor]]:
     adapter = shared.adapters.load(folder, in_use=())
     return shared.compute([(adapter, example) for example in examples])

@@ -4,11 +4,15 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from adapterhub.tasks.task import TokenSequence
+from adapterhub.tasks.task import IGNORED, TokenSequence
 
 
 def collate(sequences: Sequence[TokenSequence], pad_id: int) -> dict[str, torch.Tensor]:
-    """Pad sequences on the right: input_ids, token_type_ids, attention_mask, each [B, T] int64."""
+    """Pad sequences on the right: input_ids, token_type_ids, attention_mask, each [B, T] int64.
+
+    Where sequences have labels, also labels [B, T], or [B, U]; where texts lie packed in them, position_ids [B, T]
+    instead of the mask: by where these begin anew, models know whose token is whose.
+    """
     longest = max(len(sequence.input_ids) for sequence in sequences)
     batch = {
         "input_ids": torch.full((len(sequences), longest), pad_id),
@@ -20,6 +24,11 @@ def collate(sequences: Sequence[TokenSequence], pad_id: int) -> dict[str, torch.
         batch["input_ids"][i, :length] = torch.tensor(sequence.input_ids)
         batch["token_type_ids"][i, :length] = torch.tensor(sequence.token_type_ids)
         batch["attention_mask"][i, :length] = 1
+    if any(sequence.labels for sequence in sequences):
+        batch["labels"] = _padded([sequence.labels for sequence in sequences], IGNORED)
+    if any(sequence.position_ids for sequence in sequences):
+        del batch["attention_mask"]
+        batch["position_ids"] = torch.stack([_positions(sequence, longest) for sequence in sequences])
     return batch
 
 
@@ -28,6 +37,19 @@ def by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     for start in range(0, len(order), batch_size):
         yield order[start:start + batch_size]
+
+
+def _padded(rows: Sequence[list[int]], filler: int) -> torch.Tensor:
+    padded = torch.full((len(rows), max(map(len, rows))), filler)
+    for i, row in enumerate(rows):
+        padded[i, :len(row)] = torch.tensor(row, dtype=torch.long)
+    return padded
+
+
+def _positions(sequence: TokenSequence, longest: int) -> torch.Tensor:
+    """Return a packed sequence's positions [T]; what is padded counts as one more text."""
+    own = sequence.position_ids or list(range(len(sequence.input_ids)))
+    return torch.tensor([*own, *range(longest - len(own))])
 
 
 class LengthBuckets:

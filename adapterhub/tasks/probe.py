@@ -5,6 +5,9 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from adapterhub.tasks.batch import collate
+from adapterhub.tasks.generation import GenerationTask
+from adapterhub.tasks.one_pass import outputs_of
 from adapterhub.tasks.task import Example, Task, TokenSequence
 
 _SEED = 20
@@ -22,18 +25,16 @@ def draw_rows(tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
     return rows
 
 
-def probe_examples(rows: Sequence[list[int]]) -> list[Example]:
-    """Return probe sequences as examples."""
+def probe_examples(task: Task, rows: Sequence[list[int]]) -> list[Example]:
+    """Return probe sequences as examples of a task; for one that writes, the sequences are what has to be written."""
+    if isinstance(task, GenerationTask):
+        return [Example(sequences=[task.probe_sequence(row)]) for row in rows]
     return [Example(sequences=[TokenSequence(input_ids=row, token_type_ids=[0] * len(row))]) for row in rows]
 
 
 def probe_outputs(model: torch.nn.Module, task: Task, rows: Sequence[list[int]]) -> list[torch.Tensor]:
     """Return what a task reads from a model for each sequence alone, flat, float32. Sets evaluation mode."""
     model.eval()
-    found = []
     with torch.inference_mode():
-        for row in rows:
-            tokens = torch.tensor([row])
-            mask = torch.ones_like(tokens)
-            found.append(task.outputs(model(input_ids=tokens, attention_mask=mask), mask)[0].float().flatten())
-    return found
+        return [outputs_of(model, task, collate(example.sequences, pad_id=0))[0].float().flatten()
+                for example in probe_examples(task, rows)]

@@ -1,6 +1,6 @@
 """question-answering: the answer to a question is a part of a text, found by its first and its last token."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -35,6 +35,7 @@ class QuestionAnswering:
     metrics: tuple[str, ...] = ("f1", "exact_match")
     stratify_by: str | None = None
     has_stretches = True
+    writes = False
 
     def labels_of(self, rows: Sequence[Row]) -> list[str]:
         """Return the names of the head's two outputs. Raises DataError where there are no rows."""
@@ -58,7 +59,7 @@ class QuestionAnswering:
         return [Example(sequences=[sequence], target=target, row=example.row) for example in examples
                 for sequence, target in zip(example.sequences, example.target, strict=True)]
 
-    def outputs(self, model_output: Any, attention_mask: torch.Tensor) -> torch.Tensor:
+    def outputs(self, model_output: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return each token's logits as the answer's first and last [B, T, 2]."""
         return torch.stack([model_output.start_logits, model_output.end_logits], dim=-1)
 

@@ -1,6 +1,6 @@
 """sentence-similarity: texts become unit vectors; pairs are compared, questions matched to answers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ class SentenceSimilarity:
     metrics: tuple[str, ...] = ("mrr", "recall_at_1", "spearman")
     stratify_by: str | None = None
     has_stretches = False
+    writes = False
 
     def labels_of(self, rows: Sequence[Row]) -> list[str]:
         """Return no labels. Raises DataError for a single pair, which has nothing to be told apart from."""
@@ -55,9 +56,9 @@ class SentenceSimilarity:
         """Return the examples: each is learned as a whole."""
         return list(examples)
 
-    def outputs(self, model_output: Any, attention_mask: torch.Tensor) -> torch.Tensor:
+    def outputs(self, model_output: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return unit embeddings [B, I]."""
-        hidden, mask = model_output.last_hidden_state, attention_mask.unsqueeze(-1)
+        hidden, mask = model_output.last_hidden_state, inputs["attention_mask"].unsqueeze(-1)
         mean = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
         return torch.nn.functional.normalize(mean.float(), dim=-1)
 

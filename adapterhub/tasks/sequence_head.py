@@ -1,6 +1,6 @@
 """What the tasks share that read one text, or a pair, by the architecture's own sequence-classification head."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,12 +18,13 @@ class SequenceHead:
     peft_task_type = "SEQ_CLS"
     stratify_by: str | None = None
     has_stretches = False
+    writes = False
 
     def lessons(self, examples: Sequence[Example]) -> list[Example]:
         """Return the examples: each is learned as a whole."""
         return list(examples)
 
-    def outputs(self, model_output: Any, attention_mask: torch.Tensor) -> torch.Tensor:
+    def outputs(self, model_output: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return the logits [B, L]."""
         logits: torch.Tensor = model_output.logits
         return logits

@@ -5,13 +5,15 @@ from adapterhub.tasks.multi_label_classification import MultiLabelClassification
 from adapterhub.tasks.question_answering import QuestionAnswering
 from adapterhub.tasks.sentence_similarity import SentenceSimilarity
 from adapterhub.tasks.task import Task
+from adapterhub.tasks.text2text_generation import Text2TextGeneration
 from adapterhub.tasks.text_classification import TextClassification
+from adapterhub.tasks.text_generation import TextGeneration
 from adapterhub.tasks.text_regression import TextRegression
 from adapterhub.tasks.token_classification import TokenClassification
 
 _BUILT_IN: tuple[Task, ...] = (TextClassification(), MultiLabelClassification(), TextRegression(),
-                               TokenClassification(), SentenceSimilarity(),
-                               QuestionAnswering())
+                               TokenClassification(), SentenceSimilarity(), QuestionAnswering(),
+                               TextGeneration(), Text2TextGeneration())
 TASKS: dict[str, Task] = {task.name: task for task in _BUILT_IN}
 
 

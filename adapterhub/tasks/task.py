@@ -10,6 +10,8 @@ from transformers import PreTrainedTokenizerBase
 from adapterhub.data.columns import Columns
 
 Row = Mapping[str, Any]
+IGNORED = -100
+"""Target of what is not learned: special tokens, a word's later subwords, prompts; torch's cross entropy skips it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +23,23 @@ class TokenSequence:
     word_of_token: list[int | None] = field(default_factory=list)  # [T] None for special tokens
     span_of_token: list[tuple[int, int] | None] = field(default_factory=list)
     """[T] First character in the text and the one behind the last; None outside the text that is read for answers."""
+    position_ids: list[int] = field(default_factory=list)
+    """[T] Where several texts lie packed in one sequence, each token's place in its own text."""
+    labels: list[int] = field(default_factory=list)
+    """[T] Of what is written, the token that has to follow each token; an encoder-decoder's are [U], its own text's.
+
+    IGNORED where nothing is learned. They alone say what a writing task learns: it has no other target.
+    """
+
+    @property
+    def n_outputs(self) -> int:
+        """Tokens for which a task that reads them one by one gets an output."""
+        return len(self.labels) or len(self.input_ids)
+
+    @property
+    def n_labels(self) -> int:
+        """Labels that are learned."""
+        return sum(label != IGNORED for label in self.labels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +83,8 @@ class Evaluation:
     n_rows: int
     reports: dict[str, list[ClassScore]] = field(default_factory=dict)
     """Title -> lines: per class, per entity type, per token tag."""
+    n_rows_of: dict[str, int] = field(default_factory=dict)
+    """Metric -> rows, where a metric was measured on fewer: texts are written for some of them only."""
 
 
 class Task(Protocol):
@@ -81,6 +102,8 @@ class Task(Protocol):
     """The field whose values are kept in proportion by a split."""
     has_stretches: bool
     """Whether a text longer than `max_length` becomes several sequences, as long in serving as in training."""
+    writes: bool
+    """Whether the answer is new text, by the base's own language-model head, which stays frozen."""
 
     def labels_of(self, rows: Sequence[Row]) -> list[str]:
         """Return the labels of training rows, sorted. Raises DataError where they make no task."""
@@ -92,8 +115,11 @@ class Task(Protocol):
     def lessons(self, examples: Sequence[Example]) -> list[Example]:
         """Return what training learns from one by one: the examples, or the parts that each of them falls into."""
 
-    def outputs(self, model_output: Any, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Take what this task reads from a model's output: logits [B, L], [B, T, L] or embeddings [B, I]."""
+    def outputs(self, model_output: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Take what this task reads from a model's output: logits [B, L], [B, T, L] or embeddings [B, I].
+
+        `inputs` are those of `collate`.
+        """
 
     def loss(self, outputs: list[torch.Tensor], examples: Sequence[Example]) -> torch.Tensor:
         """Return the mean loss; outputs[k] belongs to the k-th sequence of each example."""

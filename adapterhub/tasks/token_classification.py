@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -14,10 +14,8 @@ from adapterhub.errors import DataError, PredictionError
 from adapterhub.tasks.classification_metrics import class_report
 from adapterhub.tasks.rows import require_texts
 from adapterhub.tasks.subwords import was_cut
-from adapterhub.tasks.task import ClassScore, Evaluation, Example, Row, TokenSequence
+from adapterhub.tasks.task import IGNORED, ClassScore, Evaluation, Example, Row, TokenSequence
 
-IGNORED = -100
-"""Target of special tokens and of a word's later subwords; torch's cross entropy skips it."""
 OUTSIDE = "O"
 _WORD = re.compile(r"""
     https?://[^\s<>"']*[\w/]               # an address on the web, without the full stop behind it
@@ -41,6 +39,7 @@ class TokenClassification:
     metrics: tuple[str, ...] = ("entity_f1", "entity_precision", "entity_recall", "token_accuracy")
     stratify_by: str | None = None
     has_stretches = False
+    writes = False
 
     def labels_of(self, rows: Sequence[Row]) -> list[str]:
         """Return the tags of training rows, `O` first. Raises DataError where no row has an entity."""
@@ -78,7 +77,7 @@ class TokenClassification:
         """Return the examples: each is learned as a whole."""
         return list(examples)
 
-    def outputs(self, model_output: Any, attention_mask: torch.Tensor) -> torch.Tensor:
+    def outputs(self, model_output: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return the logits [B, T, L]."""
         logits: torch.Tensor = model_output.logits
         return logits

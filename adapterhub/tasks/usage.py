@@ -1,6 +1,5 @@
 """The lines of Python on a card with which stock transformers and PEFT use the folder, one example per task."""
 
-from adapterhub.tasks.generation import GenerationTask
 from adapterhub.tasks.task import Task
 
 _LABELS = 'labels = json.loads(Path(folder, "adapterhub.json").read_text())["labels"]'
@@ -37,7 +36,7 @@ _EXAMPLES = {
 }
 
 
-def usage_of(task: Task | GenerationTask, base_id: str, n_labels: int) -> str:
+def usage_of(task: Task, base_id: str, n_labels: int) -> str:
     """Return the lines; `folder` in them is where the adapter lies. A task without an example ends at the model."""
     auto_class = task.auto_class.__name__
     example = _EXAMPLES.get(task.name, [])

@@ -10,14 +10,18 @@ from adapterhub.tasks.batch import by_length
 from adapterhub.tasks.task import Evaluation, Example, Task
 from adapterhub.training.forward import compute_outputs_of
 
+READ_ROWS, WRITTEN_ROWS = 64, 8
+"""Sequences of one pass. Of what is written every token has a logit for each of the vocabulary's."""
+
 
 def compute_outputs(model: torch.nn.Module, task: Task, examples: Sequence[Example], pad_id: int,
-                    batch_size: int = 64) -> list[list[torch.Tensor]]:
+                    batch_size: int | None = None) -> list[list[torch.Tensor]]:
     """Return each example's outputs, one float32 CPU tensor per sequence, cut to its own length.
 
     Sets the model to evaluation mode. Raises TrainingError where an output is no finite number.
     """
     model.eval()
+    batch_size = batch_size or (WRITTEN_ROWS if task.writes else READ_ROWS)
     device = next(model.parameters()).device
     places = [(i, k) for i, example in enumerate(examples) for k in range(len(example.sequences))]
     sequences = [examples[i].sequences[k] for i, k in places]
@@ -31,7 +35,7 @@ def compute_outputs(model: torch.nn.Module, task: Task, examples: Sequence[Examp
             for row, j in enumerate(batch):
                 i, k = places[j]
                 is_per_token = outputs.ndim == 3
-                results[i][k] = outputs[row, :len(sequences[j].input_ids)].clone() if is_per_token else outputs[row]
+                results[i][k] = outputs[row, :sequences[j].n_outputs].clone() if is_per_token else outputs[row]
     return results
 
 

@@ -31,6 +31,7 @@ from adapterhub.bases.load import Base
 from adapterhub.bases.processor import peak_memory_bytes
 from adapterhub.errors import TrainingError
 from adapterhub.files import canonical_json, folder_written_whole, read_json, sha256_of_file
+from adapterhub.tasks.loading import load_for
 from adapterhub.tasks.probe import draw_rows, probe_examples
 from adapterhub.tasks.task import Evaluation, Task
 from adapterhub.training.config import TrainConfig
@@ -139,16 +140,16 @@ def _with_files(manifest: Manifest, folder: Path) -> Manifest:
 def _probe(model: torch.nn.Module, task: Task, base: Base) -> list[ProbeRow]:
     """Run the fixed token sequences."""
     rows = draw_rows(base.tokenizer)
-    examples = probe_examples(rows)
+    examples = probe_examples(task, rows)
     outputs = compute_outputs(model.cpu(), task, examples, _pad_id(base))
     return [ProbeRow(input_ids=row, outputs=[round(value, 7) for value in output[0].flatten().tolist()])
             for row, output in zip(rows, outputs, strict=True)]
 
 
 def _require_reload(folder: Path, base: Base, task: Task, labels: list[str], probe: list[ProbeRow]) -> None:
-    fresh = base.load_with_head(task.auto_class, n_labels=max(1, len(labels)))
+    fresh = load_for(base, task, labels)
     model = PeftModel.from_pretrained(fresh, str(folder))
-    outputs = compute_outputs(model, task, probe_examples([row.input_ids for row in probe]), _pad_id(base))
+    outputs = compute_outputs(model, task, probe_examples(task, [row.input_ids for row in probe]), _pad_id(base))
     for row, output in zip(probe, outputs, strict=True):
         difference = float((output[0].flatten() - torch.tensor(row.outputs)).abs().max())
         if not difference <= PROBE_TOLERANCE * max(1.0, max(abs(value) for value in row.outputs)):

@@ -1,11 +1,11 @@
 """One pass of a model over encoded rows: padded tensors in, what the task reads out. It trains and measures nothing."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
 from adapterhub.tasks.batch import collate
+from adapterhub.tasks.one_pass import outputs_of
 from adapterhub.tasks.task import Example, Task, TokenSequence
 
 
@@ -13,7 +13,7 @@ def compute_outputs_of(model: torch.nn.Module, task: Task, sequences: Sequence[T
                        device: torch.device) -> torch.Tensor:
     """Return what the task reads for each sequence: [B, L], [B, T, L] or [B, I]."""
     inputs = {name: value.to(device) for name, value in collate(sequences, pad_id).items()}
-    return task.outputs(call_model(model, inputs), inputs["attention_mask"])
+    return outputs_of(model, task, inputs)
 
 
 def compute_loss(model: torch.nn.Module, task: Task, examples: Sequence[Example], pad_id: int,
@@ -23,11 +23,3 @@ def compute_loss(model: torch.nn.Module, task: Task, examples: Sequence[Example]
                for k in range(len(examples[0].sequences))]
     with torch.autocast(device.type, enabled=False):
         return task.loss([output.float() for output in outputs], examples)
-
-
-def call_model(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> Any:
-    """Call a model with the inputs that its base reads."""
-    config: Any = model.config
-    if getattr(config, "type_vocab_size", 0) < 1:
-        inputs = {name: value for name, value in inputs.items() if name != "token_type_ids"}
-    return model(**inputs)

@@ -16,6 +16,7 @@ from adapterhub.adapter.peft_config import WEIGHTS_FILE
 from adapterhub.adapter.tensors import parse_tensors
 from adapterhub.bases.load import Base
 from adapterhub.errors import InvalidConfig
+from adapterhub.tasks.loading import load_for
 from adapterhub.tasks.task import Task
 from adapterhub.training.config import ALL_LINEAR, TrainConfig
 
@@ -68,9 +69,10 @@ def build_model(config: TrainConfig, base: Base, task: Task, labels: list[str]) 
 
     Raises InvalidConfig for targets that the base does not have.
     """
-    model = base.load_with_head(task.auto_class, n_labels=max(1, len(labels)))
+    model = load_for(base, task, labels)
     head = head_modules(model)
     if config.method == "full":
+        model.requires_grad_(requires_grad=True)
         return TrainedModel(model=model, head_modules=head, target_modules=[])
     targets = encoder_targets(model) if config.target_names == (ALL_LINEAR,) else list(config.target_names)
     _require_targets(model, targets)

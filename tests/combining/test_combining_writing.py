@@ -13,6 +13,7 @@ from adapterhub.combining.convert import convert
 from adapterhub.combining.export import export
 from adapterhub.combining.made import Parent
 from adapterhub.combining.merge import MergeConfig, merge
+from adapterhub.runtime.measure import verify_probe
 from adapterhub.settings import Settings
 
 TARGETS = {"llama": ("q_proj", "down_proj"), "gpt2": ("c_attn",), "t5": ("q", "wo")}
@@ -54,7 +55,9 @@ def test_exact_merge_of_two_has_no_error(base: Base, parents: list[Parent], tmp_
         made = merge(parents[:2], MergeConfig(weights=(1.0, 0.5), method=method, rank=rank), base, tmp_path / method)
         assert made.manifest.combination
         assert made.manifest.combination.relative_error < 1e-6
-        assert made.manifest.labels == made.manifest.head.modules == made.manifest.probe == []
+        assert made.manifest.labels == made.manifest.head.modules == []
+        assert len(made.manifest.probe) == 3
+        assert verify_probe(made, base) < 1e-5
 
 
 def test_conversion_of_dora_states_what_it_loses(base: Base, parents: list[Parent], tmp_path: Path) -> None:

@@ -109,5 +109,5 @@ def test_question_answering_head_equals_the_architectures_own(base_folder: Path,
     heads = Heads(base, trunk)
     with torch.inference_mode():
         found = heads.run(task, 2, heads.bind(task, 2, own), trunk(**inputs).last_hidden_state, inputs)
-        expected = task.outputs(whole(**inputs), inputs["attention_mask"])
+        expected = task.outputs(whole(**inputs), inputs)
     torch.testing.assert_close(found, expected, rtol=TOLERANCE, atol=TOLERANCE)

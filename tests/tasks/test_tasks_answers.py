@@ -115,7 +115,7 @@ def test_loss_is_the_mean_of_both_cross_entropies_without_padding() -> None:
 
 def test_outputs_are_first_and_last_logits_side_by_side() -> None:
     output = SimpleNamespace(start_logits=torch.tensor([[1.0, 2.0]]), end_logits=torch.tensor([[3.0, 4.0]]))
-    assert TASK.outputs(output, torch.ones(1, 2)).tolist() == [[[1.0, 3.0], [2.0, 4.0]]]
+    assert TASK.outputs(output, {}).tolist() == [[[1.0, 3.0], [2.0, 4.0]]]
 
 
 @pytest.mark.parametrize(("found", "right", "exact", "f1"), [

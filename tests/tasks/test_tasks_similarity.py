@@ -121,9 +121,9 @@ def test_embeddings_have_length_one_and_do_not_see_padding() -> None:
     mask[1, 3:] = 0
     other = hidden.clone()
     other[1, 3:] = 99.0
-    embeddings = TASK.outputs(SimpleNamespace(last_hidden_state=hidden), mask)
+    embeddings = TASK.outputs(SimpleNamespace(last_hidden_state=hidden), {"attention_mask": mask})
     assert torch.allclose(embeddings.norm(dim=-1), torch.ones(2))
-    assert torch.equal(embeddings, TASK.outputs(SimpleNamespace(last_hidden_state=other), mask))
+    assert torch.equal(embeddings, TASK.outputs(SimpleNamespace(last_hidden_state=other), {"attention_mask": mask}))
     assert torch.allclose(embeddings[1] * hidden[1, :3].mean(dim=0).norm(), hidden[1, :3].mean(dim=0), atol=1e-6)
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tiny import tiny_tokenizer
 
 from adapterhub.errors import DataError, PredictionError
-from adapterhub.tasks.task import Example
-from adapterhub.tasks.token_classification import IGNORED, TokenClassification
+from adapterhub.tasks.task import IGNORED, Example
+from adapterhub.tasks.token_classification import TokenClassification
 
 TASK = TokenClassification()
 TOKENIZER = tiny_tokenizer()

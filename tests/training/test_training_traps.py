@@ -41,7 +41,7 @@ def test_row_01_stock_reload_gives_the_recorded_probe(name: str, tiny_adapters: 
     task = find_task(manifest.task)
     fresh = tiny_base.load_with_head(task.auto_class, n_labels=max(1, len(manifest.labels)))
     model = PeftModel.from_pretrained(fresh, str(tiny_adapters[name]))
-    outputs = compute_outputs(model, task, probe_examples([row.input_ids for row in manifest.probe]), 0)
+    outputs = compute_outputs(model, task, probe_examples(task, [row.input_ids for row in manifest.probe]), 0)
     for row, output in zip(manifest.probe, outputs, strict=True):
         assert torch.allclose(output[0].flatten(), torch.tensor(row.outputs), atol=PROBE_TOLERANCE)
 

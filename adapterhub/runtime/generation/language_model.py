@@ -22,8 +22,10 @@ from adapterhub.runtime.grouping import work_of
 from adapterhub.runtime.loaded import LoadedAdapter, LoadedAdapters
 from adapterhub.runtime.slot_linear import BatchWork, LayerWork, adaptable_layers, inject
 from adapterhub.runtime.slots import Slots
+from adapterhub.tasks.batch import collate
 from adapterhub.tasks.generation import GenerationTask
-from adapterhub.tasks.task import Task
+from adapterhub.tasks.one_pass import outputs_of
+from adapterhub.tasks.task import Task, TokenSequence
 from adapterhub.tasks.text2text_generation import Text2TextGeneration
 from adapterhub.tasks.text_generation import TextGeneration
 
@@ -35,8 +37,11 @@ Work = Mapping[str, LayerWork]
 class SlotLanguageModel:
     """The frozen model, its slots, and the adapters in them."""
 
-    def __init__(self, base: Base, config: RuntimeConfig) -> None:
-        """Load the base with its own head. Raises BaseNotFound where it is no language model of a known kind."""
+    def __init__(self, base: Base, config: RuntimeConfig, *, writes: bool = True) -> None:
+        """Load the base with its own head. Without `writes` it only scores texts, which every kind can.
+
+        Raises BaseNotFound where it is no language model, or its kind cannot write row by row.
+        """
         self.base = base
         self.device = device_of(config.device)
         self.dtype = dtype_of(config.dtype, self.device)
@@ -44,7 +49,8 @@ class SlotLanguageModel:
         self.model = base.load_with_lm_head(dtype=self.dtype)
         self.model.to(self.device)  # type: ignore[arg-type]  # transformers' own signature is wrapped
         self._accepted = inspect.signature(self.model.forward).parameters.keys()
-        _require_known_kind(base, self.model, self._accepted)
+        if writes:
+            _require_known_kind(base, self.model, self._accepted)
         trunk = cast("PreTrainedModel", self.model.base_model)  # a module to mypy
         self._work = BatchWork()
         layers = inject(trunk, adaptable_layers(trunk), self._work, is_packed=config.is_packed)
@@ -53,7 +59,7 @@ class SlotLanguageModel:
         self.adapters = LoadedAdapters(AdapterReader(base.shapes, layers), slots, _NoHeads(), self._find_task)
         self.bare = LoadedAdapter(digest="", task=self._find_task(self.task.name), labels=[], head={})
         self._pad = int(base.tokenizer.pad_token_id or 0)
-        self.n_layers, self.token_bytes = self._probe()
+        self.n_layers, self.token_bytes = self._probe() if writes else (0, TokenBytes(0, 0))
         self.n_passes = 0
 
     @property
@@ -111,6 +117,16 @@ class SlotLanguageModel:
         kept.lengths = [length + 1 for length in kept.lengths]
         return logits
 
+    @torch.inference_mode()
+    def score(self, sequences: Sequence[TokenSequence], adapter: LoadedAdapter) -> torch.Tensor:
+        """Return what the task reads of whole sequences under one adapter: [B, T, 2], on the model's device."""
+        inputs = {name: value.to(self.device) for name, value in collate(sequences, self._pad).items()}
+        self._work.of_layer = self.work_of([adapter] * len(sequences))
+        try:
+            return outputs_of(self.model, self.task, inputs)
+        finally:
+            self._work.of_layer = {}
+
     def _run(self, inputs: dict[str, Any], cache: Cache, work: Work) -> torch.Tensor:
         if "logits_to_keep" in self._accepted:
             inputs["logits_to_keep"] = 1
@@ -138,7 +154,7 @@ class SlotLanguageModel:
         if name != self.task.name:
             raise PredictionError(f"The adapter is for {name}, this generator answers {self.task.name}.",
                                   hint="Rows of other tasks are answered by Runtime.predict.")
-        return cast("Task", self.task)  # rows that write read no more than its name
+        return self.task
 
     def _tensor(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
         return torch.tensor(rows, device=self.device)
