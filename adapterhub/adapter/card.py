@@ -35,14 +35,16 @@ class CardFacts:
     """A few lines of Python for stock clients."""
     origin: str = ""
     """A paragraph on what it was made of, where it was not trained; it takes the place of how it was trained."""
+    command: str = ""
+    """What makes it again, where that is known."""
 
 
 def render_card(facts: CardFacts) -> str:
     """Return the card's Markdown, with the Hub's front matter."""
     data, method = facts.data, facts.method
     rows = ", ".join(f"{count:,} {split}" for split, count in data.n_rows.items())
-    figures = CardTable(title="Measured", header=("metric", "split", "rows", "value"),
-                        lines=[(m.name, m.split, str(m.n_rows), f"{m.value:.4f}") for m in facts.metrics])
+    figures = CardTable(title="Measured", header=("metric", "split", "rows", "value", "95 % interval"),
+                        lines=[(m.name, m.split, str(m.n_rows), f"{m.value:.4f}", _interval(m)) for m in facts.metrics])
     shown = f"{', '.join(facts.labels[:20])}{' ...' if len(facts.labels) > 20 else ''}"
     head = ", the task's head included" if facts.labels else ""
     parts = [
@@ -56,18 +58,23 @@ def render_card(facts: CardFacts) -> str:
         f"## Data\n\n{data.name}{f': {rows} rows' if rows else ''}. {_licence(data)}\n",
         _table(figures),
         *(_table(table) for table in facts.tables),
-        "" if facts.origin else _making(facts.training),
+        "" if facts.origin else _making(facts.training, facts.command),
         f"## Use it with stock PEFT\n\n```python\n{facts.usage}\n```\n",
     ]
     return made_harmless("\n".join(part for part in parts if part))
 
 
-def _making(training: TrainingFacts) -> str:
+def _interval(metric: Metric) -> str:
+    return "" if metric.interval is None else f"{metric.interval[0]:.4f} to {metric.interval[1]:.4f}"
+
+
+def _making(training: TrainingFacts, command: str) -> str:
     settings = CardTable(title="How it was made", header=("setting", "value"),
                          lines=[(name, _setting(value)) for name, value in sorted(training.hyperparameters.items())]
                          + [("seed", str(training.seed))] + sorted(training.versions.items()))
     return (f"{_table(settings)}\nTraining took {training.seconds:.0f} s; peak memory of the process "
-            f"{training.peak_memory_bytes / 1e6:.0f} MB.\n")
+            f"{training.peak_memory_bytes / 1e6:.0f} MB.\n"
+            + (f"\n```sh\n{command}\n```\n" if command else ""))
 
 
 def _setting(value: str | int | float | bool | None) -> str:

@@ -91,6 +91,8 @@ class Metric:
     split: str
     value: float
     n_rows: int
+    interval: tuple[float, float] | None = None
+    """Where it lies with 95 % confidence, by resampling these rows; None where that was not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +182,9 @@ class Manifest:
         value = _ADAPTER.dump_python(self, mode="json")
         if self.combination is None:  # left out, so that the bytes are those that an older adapterhub reads
             del value["combination"]
+        for metric in value["metrics"]:
+            if metric["interval"] is None:
+                del metric["interval"]
         return canonical_json(value)
 
     def metric(self, name: str, split: str = "test") -> float | None:

@@ -1,6 +1,7 @@
 """How `train` and `evaluate` tell what was found: as tables, as plain values, as a page."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapterhub.cli.output import print_table
@@ -29,3 +30,12 @@ def findings_facts(findings: "Findings") -> dict[str, Any]:
         "expected_calibration_error": calibration.error if calibration else None,
         "confused": [{"right": pair.right, "answered": pair.answered, "n_rows": pair.n_rows}
                      for pair in (confusion.pairs if confusion else ())]}
+
+
+def train_page(output: Path, given: Path | None) -> Path:
+    """Return where the page about a run goes. Raises InvalidConfig for a name that no page can have."""
+    from adapterhub.reporting.page import require_page_name
+
+    page = given or output.with_name(f"{output.name}-report.html")
+    require_page_name(page)
+    return page

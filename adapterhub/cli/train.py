@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from adapterhub.cli.output import guarded, json_option, print_json, print_table
+from adapterhub.cli.output import guarded, json_option, print_json
+from adapterhub.cli.report import print_sections, train_page
 from adapterhub.cli.run_settings import (
     config_option,
     given_settings,
@@ -19,7 +20,6 @@ from adapterhub.progress import waiting
 from adapterhub.settings import Settings
 
 if TYPE_CHECKING:
-    from adapterhub.tasks.task import Evaluation
     from adapterhub.training.run import TrainResult
 
 
@@ -58,9 +58,12 @@ if TYPE_CHECKING:
 @setting("--source", "Of the data, for the card.")
 @click.option("--resume", "start", flag_value="resume", help="Go on with the stopped run of this --output.")
 @click.option("--finish", "start", flag_value="finish", help="Take that run's best epoch as it is.")
+@click.option("--report", type=click.Path(path_type=Path), metavar="FILE",
+              help="The page about the run, .html or .md.  [default: beside the folder]")
+@click.option("--no-report", is_flag=True, help="Write no page; one holds test rows that were answered wrong.")
 @json_option
 @guarded
-def train(config_file: Path | None, start: str | None, as_json: bool) -> None:
+def train(config_file: Path | None, start: str | None, report: Path | None, no_report: bool, as_json: bool) -> None:
     """Train one adapter and write its folder; the base stays as it is.
 
     Ctrl-C and SIGTERM stop the training after its step and keep a checkpoint; --resume goes on from there, with the
@@ -77,41 +80,41 @@ def train(config_file: Path | None, start: str | None, as_json: bool) -> None:
     if config.method == "full":
         raise InvalidConfig("Method 'full' fine-tunes a whole model, which is no adapter.",
                             hint="Give --method lora; `adapterhub demo` measures the two side by side.")
+    report = None if no_report else train_page(config.output, report)
     with waiting("loading torch, transformers and peft"):
+        from adapterhub.cli.train_report import write_train_report
         from adapterhub.training.run import run_training
         from adapterhub.training.run_folder import START
     result = run_training(config, Settings.from_environment(), start=START[start])
+    if report is not None:
+        write_train_report(report, result)
     if as_json:
         print_json(_facts(result))
     else:
-        _print_result(result)
-
-
-def print_evaluation(evaluation: "Evaluation") -> None:
-    """Print metrics and per-class tables."""
-    for title, report in evaluation.reports.items():
-        print_table(f"Test rows, {title}", ("label", "precision", "recall", "F1", "rows"),
-                    [(line.label, f"{line.precision:.3f}", f"{line.recall:.3f}", f"{line.f1:.3f}", line.support)
-                     for line in report])
-    print_table(f"Measured on {evaluation.n_rows} rows", ("metric", "value"),
-                [(name, f"{value:.4f}") for name, value in evaluation.metrics.items()])
+        _print_result(result, report)
 
 
 def _facts(result: "TrainResult") -> dict[str, Any]:
     outcome = result.outcome
-    return {"folder": str(result.folder), "metrics": result.evaluation.metrics, "test_rows": result.evaluation.n_rows,
-            "best_epoch": outcome.best_epoch, "epochs": outcome.epochs_done, "steps": outcome.n_steps,
+    return {"folder": str(result.folder), "metrics": result.evaluation.metrics,
+            "intervals": {name: list(interval) for name, interval in result.findings.intervals.items()},
+            "test_rows": result.evaluation.n_rows, "best_epoch": outcome.best_epoch,
+            "epochs": outcome.epochs_done, "steps": outcome.n_steps,
             "trained_parameters": result.n_trained, "passes_per_step": outcome.n_pieces,
             "broken_checkpoints": outcome.broken_checkpoints, "truncated_rows": result.n_truncated,
             "seconds": round(outcome.seconds, 1)}
 
 
-def _print_result(result: "TrainResult") -> None:
+def _print_result(result: "TrainResult", report: Path | None) -> None:
+    from adapterhub.reporting.sections import sections_of
+
     outcome = result.outcome
     if result.evaluation.n_rows:
-        print_evaluation(result.evaluation)
+        print_sections(sections_of(result.findings, has_pictures=False))
     if outcome.broken_checkpoints:
         click.echo(f"Checkpoint {', '.join(outcome.broken_checkpoints)} was damaged; the one before it was used.")
     click.echo(f"{result.n_trained:,} parameters trained in {outcome.seconds:.0f} s, best epoch {outcome.best_epoch} "
                f"of {outcome.epochs_done}; {result.n_truncated} rows cut at {result.max_length} tokens.")
+    if report is not None:
+        click.echo(f"Wrote {report}, the report.")
     click.echo(f"Wrote {result.folder}. Next: adapterhub publish {result.folder} namespace/name")

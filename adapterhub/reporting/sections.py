@@ -22,8 +22,7 @@ _INTERVAL_NOTE = ("Intervals tell what other rows of this kind may give: percent
 
 def sections_of(findings: Findings, *, has_pictures: bool, named: bool = False) -> list[Section]:
     """Return a report on one adapter; `named` puts its name before each title."""
-    own = [_metrics(findings), *(Section(title=f"Scores {title}", header=table.header, lines=table.lines)
-                                 for title, table in report_tables(findings))]
+    own = [_metrics(findings), *_scores(findings)]
     if findings.confusion:
         own.append(_confusion(findings.confusion, has_pictures=has_pictures))
     if findings.span_errors:
@@ -33,14 +32,6 @@ def sections_of(findings: Findings, *, has_pictures: bool, named: bool = False) 
     if findings.worst:
         own.append(_worst(findings))
     return [replace(section, title=f"{findings.name}: {section.title}") for section in own] if named else own
-
-
-def report_tables(findings: Findings) -> list[tuple[str, CardTable]]:
-    """Return the evaluation's per-class tables with their titles."""
-    return [(title, CardTable(title=f"Test rows, {title}", header=("label", "precision", "recall", "F1", "rows"),
-                              lines=[(line.label, f"{line.precision:.3f}", f"{line.recall:.3f}", f"{line.f1:.3f}",
-                                      str(line.support)) for line in report]))
-            for title, report in findings.evaluation.reports.items()]
 
 
 def curve_section(curve: Curve, *, has_pictures: bool) -> Section:
@@ -60,11 +51,31 @@ def comparison_sections(comparison: Comparison, *, has_pictures: bool) -> list[S
             *([_mcnemar(comparison)] if comparison.mcnemar else [])]
 
 
+def card_tables(findings: Findings, curve: Curve | None = None) -> list[CardTable]:
+    """Return what a card tells beside its scores: mistakes, calibration, epochs; no row's text."""
+    sections = [_confusion(findings.confusion, has_pictures=False)] if findings.confusion else []
+    if findings.span_errors:
+        sections.append(_spans(findings.span_errors))
+    if findings.calibration:
+        sections.append(_calibration(findings.calibration, has_pictures=False))
+    epochs = curve_section(curve, has_pictures=False) if curve else None
+    curves = [CardTable(title=epochs.title, header=epochs.header, lines=epochs.lines)] if epochs else []
+    return [CardTable(title=f"Test rows: {own.title[0].lower()}{own.title[1:]}", header=own.header, lines=own.lines)
+            for own in sections] + curves
+
+
 def _metrics(findings: Findings) -> Section:
     lines = [(name, figure(value), span(*findings.intervals[name]) if name in findings.intervals else "")
              for name, value in findings.metrics.items()]
     return Section(title=f"Measured on {findings.evaluation.n_rows} rows", note=_INTERVAL_NOTE,
                    header=("metric", "value", _INTERVAL), lines=lines)
+
+
+def _scores(findings: Findings) -> list[Section]:
+    return [Section(title=f"Scores {title}", header=("label", "precision", "recall", "F1", "rows"),
+                    lines=[(line.label, f"{line.precision:.3f}", f"{line.recall:.3f}", f"{line.f1:.3f}",
+                            str(line.support)) for line in report])
+            for title, report in findings.evaluation.reports.items()]
 
 
 def _confusion(confusion: Confusion, *, has_pictures: bool) -> Section:
@@ -134,18 +145,3 @@ def _mcnemar(comparison: Comparison) -> Section:
              for own in comparison.mcnemar]
     return Section(title="Rows that only one has right (McNemar, exact)", lines=lines,
                    header=("adapters", "only the first", "only the second", "p"))
-
-
-def card_tables(findings: Findings, curve: Curve | None = None) -> list[CardTable]:
-    """Return what a card tells beside its metrics: per class, mistakes, calibration, epochs; no row's text."""
-    sections = [_confusion(findings.confusion, has_pictures=False)] if findings.confusion else []
-    if findings.span_errors:
-        sections.append(_spans(findings.span_errors))
-    if findings.calibration:
-        sections.append(_calibration(findings.calibration, has_pictures=False))
-    if curve and curve.epochs:
-        sections.append(curve_section(curve, has_pictures=False))
-    tables = [table for _, table in report_tables(findings)]
-    return tables + [CardTable(title=own.title, header=own.header, lines=own.lines) for own in sections]
-
-

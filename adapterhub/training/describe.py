@@ -1,6 +1,6 @@
 """The card of a trained adapter, and what it was compared with; the folder's tensors stay as they are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,26 +15,28 @@ from adapterhub.tasks.usage import usage_of
 TITLE = "## Beside it, on the same test rows"
 
 
-def card_of(manifest: Manifest, task: Task, evaluation: Evaluation, base: Base) -> str:
-    """Return the card's text; `evaluation` of the test rows gives its tables."""
-    tables = [CardTable(title=f"Test rows, {title}", header=("label", "precision", "recall", "F1", "rows"),
+def card_of(manifest: Manifest, task: Task, evaluation: Evaluation, base: Base, *,
+            tables: Sequence[CardTable] = (), command: str = "") -> str:
+    """Return the card's text; `evaluation` of the test rows gives its first tables, `tables` follow them."""
+    scores = [CardTable(title=f"Test rows, {title}", header=("label", "precision", "recall", "F1", "rows"),
                         lines=[(line.label, f"{line.precision:.3f}", f"{line.recall:.3f}", f"{line.f1:.3f}",
                                 str(line.support)) for line in report])
               for title, report in evaluation.reports.items()]
     return render_card(CardFacts(
         task=manifest.task, labels=manifest.labels, method=manifest.method, base=manifest.base, hub_base=base.hub_id,
-        data=manifest.data, metrics=manifest.metrics, training=manifest.training, tables=tables,
+        data=manifest.data, metrics=manifest.metrics, training=manifest.training, tables=[*scores, *tables],
+        command=command,
         usage=usage_of(task, base.hub_id, len(manifest.labels))))
 
 
 def write_card(folder: Path, task: Task, evaluation: Evaluation, base: Base,
-               arms: Mapping[str, Mapping[str, float]]) -> None:
+               arms: Mapping[str, Mapping[str, float]], *, tables: Sequence[CardTable] = ()) -> None:
     """Write the card anew, with a table of other ways (arm -> metric -> value) behind it where there are any.
 
     Raises InvalidFolder where the folder does not verify.
     """
     manifest = read_folder(folder).manifest
-    data = f"{card_of(manifest, task, evaluation, base)}{_comparison(manifest, arms)}".encode()
+    data = f"{card_of(manifest, task, evaluation, base, tables=tables)}{_comparison(manifest, arms)}".encode()
     facts = FileFacts(sha256=sha256_of_bytes(data), size_bytes=len(data))
     manifest = replace(manifest, files={**manifest.files, CARD_FILE: facts})
     write_atomic(folder / CARD_FILE, data)

@@ -13,6 +13,7 @@ from peft import PeftModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from adapterhub.adapter.card import CardTable
 from adapterhub.adapter.check import check_folder
 from adapterhub.adapter.folder import CARD_FILE, CONTENT_FILES, read_folder
 from adapterhub.adapter.manifest import (
@@ -57,6 +58,9 @@ class ExportFacts:
     seconds: float
     dtype: torch.dtype
     """Of the stored tensors."""
+    tables: list[CardTable]
+    """What the card tells beside its metrics and per-class tables."""
+    command: str
 
 
 def export_folder(output: Path, config: TrainConfig, base: Base, task: Task, trained: TrainedModel,
@@ -70,7 +74,7 @@ def export_folder(output: Path, config: TrainConfig, base: Base, task: Task, tra
     with folder_written_whole(output) as folder, _tensor_errors_as_os_errors():
         _write_peft_files(folder, trained, state, base)
         manifest = _manifest(folder, config, base, task, trained, state, facts, probe)
-        card = card_of(manifest, task, facts.evaluation, base)
+        card = card_of(manifest, task, facts.evaluation, base, tables=facts.tables, command=facts.command)
         (folder / CARD_FILE).write_text(card, encoding="utf-8")
         (folder / MANIFEST_FILE).write_bytes(_with_files(manifest, folder).to_bytes())
         check_folder(read_folder(folder), base.shapes)

@@ -10,12 +10,15 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 
-from adapterhub.adapter.manifest import DataFacts, Metric
+from adapterhub.adapter.manifest import DataFacts
 from adapterhub.bases.load import Base, load_base
 from adapterhub.data.split import SplitPlan, Splits, read_splits
 from adapterhub.errors import InvalidConfig, TrainingError, TrainingStopped, UnknownName
 from adapterhub.files import require_free, storage_error
 from adapterhub.progress import ShowProgress, progress_bar
+from adapterhub.reporting.curve import Curve
+from adapterhub.reporting.findings import Findings
+from adapterhub.reporting.sections import card_tables
 from adapterhub.settings import Settings
 from adapterhub.tasks.table import find_task
 from adapterhub.tasks.task import Evaluation, Task
@@ -29,6 +32,7 @@ from adapterhub.training.methods import TrainedModel, build_model, start_from
 from adapterhub.training.outcome import Outcome, chosen_metric
 from adapterhub.training.prepare import LoopInputs, prepare
 from adapterhub.training.run_folder import RunFacts, RunFolder, Start
+from adapterhub.training.shown import command_of, curve_of, measure_test, metrics_of
 from adapterhub.training.trackers import require_trackers
 from adapterhub.training.watch import Display, Watcher
 
@@ -45,6 +49,9 @@ class TrainResult:
     outcome: Outcome
     evaluation: Evaluation
     """On the test rows, with the tensors as they are stored."""
+    findings: Findings
+    """The same with intervals and what lies behind them."""
+    curve: Curve
     n_trained: int
     n_truncated: int
     """Training rows that were cut at `max_length`."""
@@ -109,9 +116,10 @@ def _run(config: TrainConfig, task: Task, base: Base, splits: Splits, run: RunFo
     config = replace(config, metric=outcome.metric or None)
     n_truncated = sum(example.is_truncated for example in inputs.train)
     dtype = _store(config, trained, task, inputs, outcome)
-    evaluation = _measure(config, task, base, trained, splits, labels)
-    facts = ExportFacts(labels=labels, data=_data_facts(config, splits), evaluation=evaluation, parents=parents,
-                        metrics=_metrics(outcome, evaluation, inputs), dtype=dtype,
+    findings, curve = measure_test(config, task, base, trained, splits, labels), curve_of(outcome)
+    facts = ExportFacts(labels=labels, data=_data_facts(config, splits), evaluation=findings.evaluation,
+                        metrics=metrics_of(outcome, findings, inputs), dtype=dtype, parents=parents,
+                        tables=card_tables(findings, curve), command=command_of(config, config.name or splits.name),
                         seconds=outcome.seconds + time.perf_counter() - started)
     if PartialState().is_main_process:
         if trained.is_adapter:
@@ -119,7 +127,8 @@ def _run(config: TrainConfig, task: Task, base: Base, splits: Splits, run: RunFo
         else:
             export_whole_model(config.output, trained)
     PartialState().wait_for_everyone()
-    return TrainResult(folder=config.output if trained.is_adapter else None, outcome=outcome, evaluation=evaluation,
+    return TrainResult(folder=config.output if trained.is_adapter else None, outcome=outcome, curve=curve,
+                       evaluation=findings.evaluation, findings=findings,
                        n_trained=trained.n_trained, n_truncated=n_truncated,
                        max_length=config.length)
 
@@ -177,23 +186,6 @@ def _store(config: TrainConfig, trained: TrainedModel, task: Task, inputs: LoopI
     return torch.float32
 
 
-def _measure(config: TrainConfig, task: Task, base: Base, trained: TrainedModel, splits: Splits,
-             labels: list[str]) -> Evaluation:
-    examples = task.encode(splits.test, base.tokenizer, labels, config.length)
-    if not examples:
-        return Evaluation(metrics={}, n_rows=0)
-    return evaluate_model(trained.model, task, examples, labels, int(base.tokenizer.pad_token_id or 0))
-
-
 def _data_facts(config: TrainConfig, splits: Splits) -> DataFacts:
     return DataFacts(name=config.name or splits.name, digest=splits.digest, n_rows=splits.n_rows,
                      licence=config.licence, source=config.source)
-
-
-def _metrics(outcome: Outcome, evaluation: Evaluation, inputs: LoopInputs) -> list[Metric]:
-    metrics = [Metric(name=name, split="test", value=value, n_rows=evaluation.n_rows)
-               for name, value in evaluation.metrics.items()]
-    if outcome.metric:
-        metrics.append(Metric(name=outcome.metric, split="validation", value=outcome.best_value,
-                              n_rows=len(inputs.validation)))
-    return metrics
