@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from adapterhub.cli.output import base_option, guarded, registry_option
+from adapterhub.errors import InvalidConfig
 
 
 @click.command(epilog="Example: adapterhub serve --base embedded --port 8000")
@@ -32,13 +33,25 @@ from adapterhub.cli.output import base_option, guarded, registry_option
               help="Bytes of memory for loaded adapters; past it those least worth keeping leave.")
 @click.option("--rate", "rows_per_s", default=0.0, show_default=True, help="Rows per second of one token; 0: no limit.")
 @click.option("--max-streams", "streams", default=64, show_default=True, help="Rows of one token that write at once.")
+@click.option("--feedback", "feedback_place", metavar="PLACE",
+              help="Where answers (without their texts) and what people say of them are kept: a file, a SQLAlchemy "
+              "URL, or none; default: ADAPTERHUB_FEEDBACK, else your data folder.")
+@click.option("--store-inputs", is_flag=True, help="Keep the texts as well, without e-mail addresses, phone and card "
+              "numbers.")
+@click.option("--keep-texts", "texts_days", default=30.0, show_default=True,
+              help="Days after which texts are forgotten.")
+@click.option("--keep-answers", "answers_days", default=365.0, show_default=True,
+              help="Days after which answers and their feedback are forgotten.")
+@click.option("--phone-regions", metavar="XX,YY", help="Countries whose national phone numbers are looked for.  "
+              "[default: some large ones]")
 @base_option
 @registry_option
 @guarded
 def serve(host: str, port: int, tokens_place: Path | None, certificate: Path | None, key: Path | None, gather_ms: float,
           tokens_per_batch: int, follow_s: float, deadline_s: float, drain_s: float, body_bytes: int, rows: int,
           new_tokens: int, queued_rows: int, rows_per_s: float, streams: int, slots_bytes: int,
-          base: str, place: str | None) -> None:
+          feedback_place: str | None, store_inputs: bool, texts_days: float, answers_days: float,
+          phone_regions: str | None, base: str, place: str | None) -> None:
     """Serve adapters over HTTP: OpenAI's and Hugging Face's forms, and rows of many adapters in one request.
 
     Nothing has to be loaded first: a request names its adapter. What `/docs` shows is the whole interface.
@@ -46,16 +59,24 @@ def serve(host: str, port: int, tokens_place: Path | None, certificate: Path | N
     from adapterhub.cli.extras import require_extra
     from adapterhub.cli.places import open_places
 
-    require_extra("server", ("fastapi", "uvicorn", "prometheus_client", "orjson"))
-    from adapterhub.server.config import Limits, ServerConfig
+    require_extra("server", ("fastapi", "uvicorn", "prometheus_client", "orjson", "sqlalchemy", "email_validator",
+                             "phonenumbers", "stdnum"))
+    from adapterhub.feedback.place import default_place as feedback_default
+    from adapterhub.server.config import FeedbackConfig, Limits, ServerConfig
     from adapterhub.server.listening import address_of, bind, inherited, require_tokens
     from adapterhub.server.tokens import Tokens, default_place
 
     limits = Limits(body_bytes=body_bytes, rows=rows, new_tokens=new_tokens, queued_rows=queued_rows,
                     rows_per_s=rows_per_s, streams=streams, deadline_s=deadline_s)
+    if feedback_place == "none" and store_inputs:
+        raise InvalidConfig("--store-inputs keeps texts, --feedback none keeps nothing.", hint="Give one of them.")
+    regions = None if phone_regions is None else tuple(filter(None, map(str.strip, phone_regions.split(","))))
+    feedback = FeedbackConfig(place=feedback_place or feedback_default(), stores_inputs=store_inputs,
+                              texts_days=texts_days, answers_days=answers_days, phone_regions=regions)
     config = ServerConfig(host=host, port=port, certificate=certificate, key=key, gather_s=gather_ms / 1000,
                           tokens_per_batch=tokens_per_batch, follow_s=follow_s, drain_s=drain_s,
-                          slots_bytes=slots_bytes, limits=limits)
+                          slots_bytes=slots_bytes, limits=limits,
+                          feedback=None if feedback_place == "none" else feedback)
     registries, settings = open_places(place)
     tokens, passed_on = Tokens(tokens_place or default_place()), inherited()
     if passed_on is not None:

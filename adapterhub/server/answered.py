@@ -36,6 +36,11 @@ def new_answer_id() -> str:
     return f"ans_{secrets.token_hex(12)}"
 
 
+def choice_id(answer_id: str, i: int, n_choices: int) -> str:
+    """Return the id of one of several choices, which is judged on its own; of the only one it is the answer's."""
+    return answer_id if n_choices == 1 else f"{answer_id}-{i}"
+
+
 def new_request_id() -> str:
     """Return an id for a request that brought none."""
     return f"req_{secrets.token_hex(8)}"

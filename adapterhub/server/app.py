@@ -16,6 +16,7 @@ from adapterhub.server.adapter_routes import adapter_routes
 from adapterhub.server.completion_routes import completion_routes
 from adapterhub.server.door import Door
 from adapterhub.server.errors import BadRequest, NoSuchRoute, error_response
+from adapterhub.server.feedback_routes import feedback_routes
 from adapterhub.server.health_routes import health_routes
 from adapterhub.server.house import House
 from adapterhub.server.huggingface_routes import huggingface_routes
@@ -54,6 +55,7 @@ def create_app(house: House) -> FastAPI:
     app.include_router(openai_routes(house))
     app.include_router(completion_routes(house))
     app.include_router(adapter_routes(house))
+    app.include_router(feedback_routes(house))
     return app
 
 

@@ -29,6 +29,8 @@ class CompletionChoice(BaseModel):
     """One way to go on."""
 
     index: int
+    id: str
+    """Of this choice, for feedback."""
     text: str
     finish_reason: str
     logprobs: dict[str, Any] | None
@@ -53,6 +55,8 @@ class ChatChoice(BaseModel):
     """One answer to a chat."""
 
     index: int
+    id: str
+    """Of this choice, for feedback."""
     message: ChatMessage
     finish_reason: str
     logprobs: dict[str, Any] | None

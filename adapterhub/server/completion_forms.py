@@ -154,10 +154,10 @@ class Form:
         return {"id": answer_id, "object": self.chunk_name if is_chunk else self.name, "created": int(time.time()),
                 "model": model, "system_fingerprint": digest}
 
-    def choice(self, i: int, text: str, pieces: Sequence[TokenPiece], reason: str) -> dict[str, Any]:
-        """Return one whole choice."""
+    def choice(self, i: int, own_id: str, text: str, pieces: Sequence[TokenPiece], reason: str) -> dict[str, Any]:
+        """Return one whole choice, with the id that feedback names it by."""
         body = {"message": {"role": "assistant", "content": text, "refusal": None}} if self._is_chat else {"text": text}
-        return {"index": i, **body, "logprobs": self.logprobs(pieces), "finish_reason": reason}
+        return {"index": i, "id": own_id, **body, "logprobs": self.logprobs(pieces), "finish_reason": reason}
 
     def first_chunk(self, i: int) -> dict[str, Any] | None:
         """Return what opens a choice: in a chat, who speaks."""
@@ -170,10 +170,10 @@ class Form:
         body = {"delta": {"content": text}} if self._is_chat else {"text": text}
         return {"index": i, **body, "logprobs": self.logprobs(pieces), "finish_reason": None}
 
-    def last_chunk(self, i: int, reason: str) -> dict[str, Any]:
-        """Return what closes a choice."""
+    def last_chunk(self, i: int, own_id: str, reason: str) -> dict[str, Any]:
+        """Return what closes a choice, with its id."""
         body: dict[str, Any] = {"delta": {}} if self._is_chat else {"text": ""}
-        return {"index": i, **body, "logprobs": None, "finish_reason": reason}
+        return {"index": i, "id": own_id, **body, "logprobs": None, "finish_reason": reason}
 
     def logprobs(self, pieces: Sequence[TokenPiece]) -> dict[str, Any] | None:
         """Return the tokens' log-probabilities; None where they were not asked for."""

@@ -11,6 +11,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from adapterhub.errors import AdapterHubError
 from adapterhub.runtime.generation.row import Generated, TokenPiece
+from adapterhub.server.answered import choice_id
 from adapterhub.server.asking import answered, caller_with, note, version_headers
 from adapterhub.server.completion_answers import ChatCompletion, Completion
 from adapterhub.server.completion_forms import ChatRequest, CompletionRequest, Form, finish_reason, usage
@@ -90,7 +91,7 @@ async def _whole(service: WritingService, asked: _Asked, caller: Caller) -> Resp
     async with service.writing(asked.wish, caller) as writing:
         pieces = [await _all_pieces(draft) for draft in writing.drafts]
         outcomes = await writing.finished()
-    choices = [asked.form.choice(i, outcome.text, own, finish_reason(outcome))
+    choices = [asked.form.choice(i, choice_id(writing.id, i, len(outcomes)), outcome.text, own, finish_reason(outcome))
                for i, (outcome, own) in enumerate(zip(outcomes, pieces, strict=True))]
     body = {**_envelope(writing, asked, is_chunk=False), "choices": choices, "usage": usage(outcomes)}
     return json_reply(body, headers=version_headers([writing.version]))
@@ -118,7 +119,8 @@ async def _events(stack: contextlib.AsyncExitStack, writing: Writing, asked: _As
                         yield _event({**envelope, "choices": [asked.form.chunk(i, pieces, text)], **extra})
                 assert isinstance(draft.outcome, Generated), "an error was raised"
                 outcomes.append(draft.outcome)
-                closing = asked.form.last_chunk(i, finish_reason(draft.outcome))
+                own_id = choice_id(writing.id, i, len(writing.drafts))
+                closing = asked.form.last_chunk(i, own_id, finish_reason(draft.outcome))
                 yield _event({**envelope, "choices": [closing], **extra})
         except AdapterHubError as error:
             yield error_event(error, path)

@@ -1,6 +1,7 @@
 """The server's settings, checked once."""
 
 import ipaddress
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,6 +47,25 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackConfig:
+    """Where answers and what people say of them are kept, and for how long."""
+
+    place: str
+    """A file, or a SQLAlchemy URL."""
+    stores_inputs: bool = False
+    """Whether rows, answers and corrections are kept too, without e-mail addresses, phone and card numbers."""
+    texts_days: float = 30.0
+    answers_days: float = 365.0
+    phone_regions: tuple[str, ...] | None = None
+    """Whose national ways to write a phone number are looked for; None: some large ones."""
+
+    def __post_init__(self) -> None:
+        for name in ("texts_days", "answers_days"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InvalidConfig(f"{name} is {getattr(self, name)}, expected above 0.", hint="Give a time in days.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerConfig:
     """Where the server listens, how it gathers and follows, and what it allows."""
 
@@ -67,6 +87,8 @@ class ServerConfig:
     drain_s: float = 30.0
     """Told to stop, it lets running requests finish for so long."""
     limits: Limits = field(default_factory=Limits)
+    feedback: FeedbackConfig | None = None
+    """None: answers are not kept, and feedback is refused."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:

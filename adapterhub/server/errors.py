@@ -54,6 +54,14 @@ class Conflict(AdapterHubError):
     """Something that does not go with how things stand: to unload what is pinned."""
 
 
+class UnknownAnswer(AdapterHubError):
+    """An answer id that means nothing here, or no longer."""
+
+
+class UnfitFeedback(BadRequest):
+    """Feedback that does not go with its answer: a label that the adapter does not have."""
+
+
 class BodyTooLarge(AdapterHubError):
     """A request with more bytes, rows or tokens than it may have."""
 
@@ -83,10 +91,11 @@ class InternalFault(AdapterHubError):
 
 
 _STATUS: tuple[tuple[type[AdapterHubError], int], ...] = (
-    (BadRequest, 400), (InvalidReference, 404), (UnknownName, 400), (InvalidConfig, 400), (Unauthorized, 401),
-    (Forbidden, 403), (AdapterNotFound, 404), (BodyTooSlow, 408), (Conflict, 409), (BaseMismatch, 409),
-    (InvalidFolder, 409), (RankTooLarge, 409), (VersionYanked, 409), (BodyTooLarge, 413), (TooBusy, 429),
-    (DeadlinePassed, 429), (NoRoom, 503), (Unavailable, 503), (StorageError, 503), (Cancelled, 503),
+    (UnfitFeedback, 422), (BadRequest, 400), (InvalidReference, 404), (UnknownName, 400), (InvalidConfig, 400),
+    (Unauthorized, 401), (Forbidden, 403), (AdapterNotFound, 404), (UnknownAnswer, 404), (BodyTooSlow, 408),
+    (Conflict, 409), (BaseMismatch, 409), (InvalidFolder, 409), (RankTooLarge, 409), (VersionYanked, 409),
+    (BodyTooLarge, 413), (TooBusy, 429), (DeadlinePassed, 429),
+    (NoRoom, 503), (Unavailable, 503), (StorageError, 503), (Cancelled, 503),
     (PredictionError, 422), (DataError, 422),
     (InternalFault, 500), (ClientGone, 499),
 )

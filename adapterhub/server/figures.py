@@ -3,17 +3,20 @@
 from adapterhub.runtime.generation.statistics import GenerationStatistics
 from adapterhub.runtime.statistics import Statistics
 from adapterhub.server.follow import Follower
+from adapterhub.server.keeper import Keeper
 from adapterhub.server.metrics import Gauged
 from adapterhub.server.service import RowService
 from adapterhub.server.writing import WritingService
 
 
-def figures(rows: RowService | None, writing: WritingService | None, follower: Follower) -> list[Gauged]:
+def figures(rows: RowService | None, writing: WritingService | None, follower: Follower,
+            keeper: Keeper | None) -> list[Gauged]:
     """Return every figure as it is now; may wait for a pass."""
     found = [Gauged("alias_switches_total", "References that went over to another version.", follower.n_switches,
                     is_count=True),
              Gauged("follow_problems", "References whose newest version cannot serve.", len(follower.problems()))]
-    return found + (_of_rows(rows) if rows else []) + (_of_writing(writing) if writing else [])
+    return (found + (_of_rows(rows) if rows else []) + (_of_writing(writing) if writing else [])
+            + (_of_keeper(keeper) if keeper else []))
 
 
 def _of_adapters(now: Statistics | GenerationStatistics) -> list[Gauged]:
@@ -49,4 +52,12 @@ def _of_writing(service: WritingService) -> list[Gauged]:
         Gauged("cache_bytes", "Memory of keys and values.", now.cache_bytes),
         Gauged("queue_rows", "Rows that wait for a pass.", now.n_waiting),
         Gauged("rows_writing", "Rows that write.", now.n_running),
+    ]
+
+
+def _of_keeper(keeper: Keeper) -> list[Gauged]:
+    return [
+        Gauged("feedback_waiting", "Answers and feedback that are not written yet.", keeper.n_waiting),
+        Gauged("feedback_answers_lost_total", "Answers that could not be written: their feedback will be refused.",
+               keeper.n_lost, is_count=True),
     ]

@@ -17,6 +17,7 @@ from adapterhub.server.door import DoorState
 from adapterhub.server.errors import Conflict
 from adapterhub.server.figures import figures
 from adapterhub.server.follow import Follower, FollowProblem, PinnedVersions
+from adapterhub.server.keeper import Keeper, open_keeper
 from adapterhub.server.limits import HolderLimits
 from adapterhub.server.logs import log
 from adapterhub.server.lookup import Lookup
@@ -25,6 +26,7 @@ from adapterhub.server.residents import Residents
 from adapterhub.server.service import RowService
 from adapterhub.server.token_counter import TokenCounter
 from adapterhub.server.tokens import Tokens
+from adapterhub.server.worker import Worker
 from adapterhub.server.writer import Writer
 from adapterhub.server.writing import WritingService
 from adapterhub.settings import Settings
@@ -41,6 +43,7 @@ class House:
     base: Base
     rows: RowService | None
     writing: WritingService | None
+    pinned: PinnedVersions
     follower: Follower
     lookup: Lookup
     residents: Residents
@@ -48,8 +51,10 @@ class House:
     metrics: Metrics
     door: DoorState
     token_counter: TokenCounter
+    keeper: Keeper | None
+    """None where no feedback is kept."""
     listeners: list[AnswerListener] = field(default_factory=list)
-    """Told of every answer; feedback registers here."""
+    """Told of every answer; the keeper is one of them."""
 
     @property
     def base_id(self) -> str:
@@ -70,6 +75,12 @@ class House:
                            hint="Start one with a language model: adapterhub serve --base DIR.")
         return self.writing
 
+    def require_keeper(self) -> Keeper:
+        """Return what keeps feedback. Raises Conflict where nothing does."""
+        if self.keeper is None:
+            raise Conflict("This server keeps no feedback.", hint="Start it with --feedback PLACE.")
+        return self.keeper
+
     def reference_of(self, model: str) -> str | None:
         """Return the reference that a client's `model` means; None: the bare base, by its own id."""
         return None if model == self.base_id else model
@@ -87,6 +98,8 @@ class House:
         for engine in (self.rows and self.rows.runtime, self.writing and self.writing.generator):
             if engine:
                 engine.close()
+        if self.keeper:
+            self.keeper.store.close()
 
     def why_not_ready(self) -> str | None:
         """Say why it should get no requests; None where it should."""
@@ -94,17 +107,20 @@ class House:
             return "it is ending"
         return None if all(worker.is_alive for worker in self._workers()) else "the worker has stopped"
 
-    def _workers(self) -> list[Batcher | Writer]:
-        return [*([self.rows.batcher] if self.rows else []), *([self.writing.writer] if self.writing else [])]
+    def _workers(self) -> list[Worker]:
+        """Return the threads; the keeper last, so that it hears the others' last answers."""
+        return [*([self.rows.batcher] if self.rows else []), *([self.writing.writer] if self.writing else []),
+                *([self.keeper] if self.keeper else [])]
 
 
 def build_house(base: str | Base, registry: ReadableRegistry, tokens: Tokens, *, config: ServerConfig,
                 runtime_config: RuntimeConfig | None = None, settings: Settings | None = None) -> House:
     """Load the base and put everything together; `runtime_config` is another than the usual of this kind of base.
 
-    Raises BaseNotFound, InvalidConfig.
+    Raises BaseNotFound, InvalidConfig, StorageError.
     """
     settings = settings or Settings.from_environment()
+    keeper = open_keeper(config.feedback) if config.feedback else None  # first: it fails fast
     loaded = load_base(base, cache=settings.cache) if isinstance(base, str) else base
     pinned = PinnedVersions(registry)
     runtime = generator = None
@@ -119,9 +135,9 @@ def build_house(base: str | Base, registry: ReadableRegistry, tokens: Tokens, *,
     follower = Follower(registry, follow_s=config.follow_s, tell=_log_problem, switched=residents.follow,
                         load=residents.load, fetch=residents.fetch)
     lookup, limits = Lookup(follower, config.follow_s), HolderLimits(config.limits)
-    listeners: list[AnswerListener] = []
+    listeners: list[AnswerListener] = [keeper.hear] if keeper else []
     rows = writing = None
-    metrics = Metrics(lambda: figures(rows, writing, follower))
+    metrics = Metrics(lambda: figures(rows, writing, follower, keeper))
     if runtime is not None:
         batcher = Batcher(runtime, config, report=lambda error: log("a batch failed", level=logging.ERROR, error=error))
         rows = RowService(config=config, runtime=runtime, registry=pinned, lookup=lookup, batcher=batcher,
@@ -132,9 +148,9 @@ def build_house(base: str | Base, registry: ReadableRegistry, tokens: Tokens, *,
                                  limits=limits, metrics=metrics, listeners=listeners)
     door = DoorState(config=config, tokens=tokens, metrics=metrics,
                      needs_tokens=not config.is_loopback or tokens.has_any())
-    return House(config=config, base=loaded, rows=rows, writing=writing, follower=follower, lookup=lookup,
-                 residents=residents, catalogue=Catalogue(registry), metrics=metrics, door=door, listeners=listeners,
-                 token_counter=TokenCounter(loaded.tokenizer))
+    return House(config=config, base=loaded, rows=rows, writing=writing, pinned=pinned, follower=follower,
+                 lookup=lookup, residents=residents, catalogue=Catalogue(registry), metrics=metrics, door=door,
+                 listeners=listeners, token_counter=TokenCounter(loaded.tokenizer), keeper=keeper)
 
 
 def writes_text(base: Base) -> bool:

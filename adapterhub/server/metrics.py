@@ -1,6 +1,6 @@
 """The server's figures for Prometheus: counts, latencies and sizes by adapter. No text is ever a label."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,12 @@ class Metrics:
         self._requests = Counter("requests", "Requests by address and status.", ("route", "status"), **own)
         self._request_seconds = Histogram("request_seconds", "From the first byte to the last.", ("route",),
                                           buckets=SECONDS, **own)
+        self._feedback = Counter("feedback", "Answers that somebody said something of, by what.", ("adapter", "kind"),
+                                 **own)
+        self._ratings = Histogram("feedback_rating", "From 0, of no use, to 1, right.", ("adapter",),
+                                  buckets=(0.0, 0.25, 0.5, 0.75, 1.0), **own)
+        self._labels = Counter("feedback_labels", "True labels by whether they are the answer's.",
+                               ("adapter", "answer"), **own)
         self.in_flight = Gauge("requests_in_flight", "Requests that are being answered.", **own)
         self.streams = Gauge("streams", "Rows that are being written.", **own)
         self.registry.register(_Read(read))
@@ -54,6 +60,16 @@ class Metrics:
     def written(self, adapter: str | None, n_tokens: int) -> None:
         """Count tokens that were written."""
         self._tokens.labels(adapter or BARE, "written").inc(n_tokens)
+
+    def feedback(self, adapter: str | None, kinds: Iterable[str], rating: float | None, is_right: bool | None) -> None:
+        """Count what somebody said of an answer: a rating, and whether the true label is the answer's."""
+        name = adapter or BARE
+        for kind in kinds:
+            self._feedback.labels(name, kind).inc()
+        if rating is not None:
+            self._ratings.labels(name).observe(rating)
+        if is_right is not None:
+            self._labels.labels(name, "right" if is_right else "wrong").inc()
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Count one request by its route's pattern."""

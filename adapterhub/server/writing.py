@@ -12,7 +12,7 @@ from adapterhub.registry import Version
 from adapterhub.runtime.generation.engine import Generator
 from adapterhub.runtime.generation.row import Generated, TokenPiece
 from adapterhub.runtime.generation.settings import GenerationSettings
-from adapterhub.server.answered import AnsweredRow, AnswerListener, new_answer_id
+from adapterhub.server.answered import AnsweredRow, AnswerListener, choice_id, new_answer_id
 from adapterhub.server.config import ServerConfig
 from adapterhub.server.errors import BadRequest, TooBusy
 from adapterhub.server.follow import PinnedVersions
@@ -145,8 +145,8 @@ class WritingService:
             if not self.listeners:
                 continue
             version = writing.version
-            record = AnsweredRow(id=writing.id if len(writing.drafts) == 1 else f"{writing.id}-{i}",
-                                 holder=caller.holder.id, reference=writing.wish.reference,
+            record = AnsweredRow(id=choice_id(writing.id, i, len(writing.drafts)), holder=caller.holder.id,
+                                 reference=writing.wish.reference,
                                  version=version.reference if version else None,
                                  digest=version.digest if version else None, task="text-generation",
                                  row=writing.wish.prompt, result={"text": outcome.text}, seconds=seconds)

@@ -8,6 +8,7 @@ from running_server import Running, running
 from tiny import answer_rows, write_rows
 
 from adapterhub.registry import Registry
+from adapterhub.server.config import FeedbackConfig, ServerConfig
 from adapterhub.settings import Settings
 
 
@@ -24,7 +25,8 @@ def served(tiny_base_folder: Path, tiny_settings: Settings, tiny_adapters: dict[
     answers = train_tiny(place / "answers", "question-answering", str(rows), rank=2)
     registry = published(place, {**tiny_adapters, "finder": finder, "answers": answers})
     registry.promote("t/intents3", "live")
-    with running(str(tiny_base_folder), registry, place, tiny_settings) as server:
+    config = ServerConfig(port=0, feedback=FeedbackConfig(place=str(place / "feedback.sqlite3")))
+    with running(str(tiny_base_folder), registry, place, tiny_settings, config=config) as server:
         yield server
 
 
