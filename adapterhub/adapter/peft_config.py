@@ -21,7 +21,7 @@ METHOD_NAMES = {LORA: "LoRA", IA3: "IA3"}
 """PEFT's types that are served, with the names that people write."""
 
 # Knobs that change what the adapter computes and that this runtime does not compute: refused by name, never ignored.
-_REFUSED_KNOBS = ("trainable_token_indices", "target_parameters", "layer_replication", "alora_invocation_tokens",
+REFUSED_KNOBS = ("trainable_token_indices", "target_parameters", "layer_replication", "alora_invocation_tokens",
                   "use_qalora", "use_bdlora", "arrow_config", "kasa_config", "monteclora_config", "megatron_config",
                   "layers_pattern")
 _MOVING_STARTS = ("pissa", "olora")
@@ -115,7 +115,7 @@ def parse_peft_config(data: bytes, folder: Path) -> PeftConfig:
         raise InvalidFolder(str(folder), [f"{CONFIG_FILE} cannot be read ({_first_line(error)})"]) from error
     if not isinstance(raw, dict):
         raise InvalidFolder(str(folder), [f"{CONFIG_FILE} is no JSON object"])
-    faults = [f"{CONFIG_FILE} sets {knob}, which adapterhub does not serve" for knob in _REFUSED_KNOBS if raw.get(knob)]
+    faults = [f"{CONFIG_FILE} sets {knob}, which adapterhub does not serve" for knob in REFUSED_KNOBS if raw.get(knob)]
     if config.peft_type not in METHOD_NAMES:
         faults.append(f"method {config.peft_type} is not served, expected {' or '.join(METHOD_NAMES)}")
     if config.bias not in ("none", "lora_only", "all"):

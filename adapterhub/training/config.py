@@ -1,23 +1,22 @@
 """One training run's settings, checked once."""
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from adapterhub.bases.embedded import EMBEDDED
 from adapterhub.errors import InvalidConfig, UnknownName
+from adapterhub.training.method_table import find_method
 
-METHODS: dict[str, float] = {"lora": 2e-3, "full": 1e-4}
-"""Method -> default learning rate. `full` fine-tunes the whole base, for comparison only; it gives no adapter.
-
-The rates were read off banking77 on the embedded base (0.934 at 2e-3 with rank 8 after 6 epochs).
-"""
-ALL_LINEAR = "all-linear"
+ALL_LINEAR, PATTERN = "all-linear", "re:"
 LENGTH = 128
 TASK_LENGTHS = {"question-answering": 384}
 """Tokens of a sequence, where they are not given. Source of 384: Devlin et al. 2018 (BERT), run_squad.py."""
 DTYPES = ("auto", "float16", "float32")
+PRESETS, FROZEN = ("", "lean"), ("", "embeddings", "trunk")
 PRECISIONS = ("auto", "bfloat16", "float32")
 SCHEDULES = ("linear", "cosine", "constant", "polynomial", "inverse_sqrt")
 """Names of transformers' schedules; each with a warm-up."""
@@ -63,14 +62,17 @@ class TrainConfig:
     columns: Mapping[str, str] = field(default_factory=dict)
     """Field -> column, where the columns have uncommon names."""
     method: str = "lora"
-    rank: int = 8
-    """LoRA's R, 1 to 256."""
+    """A name of `method_table.METHODS`."""
+    rank: int | None = None
+    """LoRA's R, 1 to 256 (VeRA's to 4096); None: the method's, which is 8 for LoRA."""
     alpha: float | None = None
     """LoRA's alpha; None: twice the rank."""
-    dropout: float = 0.0
-    """In front of each A, 0 to 0.9. Default 0: measured, 0.1 costs 40 % of the speed here and gains nothing."""
+    dropout: float | None = None
+    """In front of each A, 0 to 0.9. None: 0; measured, 0.1 costs 40 % of the speed here and gains nothing."""
     targets: str | tuple[str, ...] = ALL_LINEAR
-    """Names of linear layers (a string: separated by commas), or `all-linear` for all of the encoder."""
+    """Names of linear layers (a string: separated by commas), `re:` with a pattern for whole names, or `all-linear`."""
+    method_options: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the method's configuration in PEFT, by PEFT's names."""
     epochs: int | None = None
     """Passes over the training rows; None: 8, and on few rows as many as give 150 steps, at most 40."""
     batch_size: int | None = None
@@ -107,6 +109,14 @@ class TrainConfig:
     """Least time between two checkpoints: 0 is after every step, inf only when the run is stopped."""
     continue_from: Path | None = None
     """An adapter folder whose weights are the start; its task, labels and base must be the same."""
+    preset: str = ""
+    """Settings that go together, `PRESETS`; what is given beside it stays. lean: a fraction of the memory and time."""
+    upper_layers: int | None = None
+    """Adapt only this many of the uppermost layers; None: all."""
+    remember_lower: bool = False
+    """Run the layers below the lowest trained one once, and keep what they give on disk, instead of in every epoch."""
+    frozen: str = ""
+    """Of method `full`, what stays as it is: `embeddings`, or `trunk`, which leaves the head; empty: nothing."""
     licence: str = ""
     """Of the data, for the card."""
     source: str = ""
@@ -115,17 +125,14 @@ class TrainConfig:
     """Of the data, for the card; default: the file's or folder's own name."""
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise UnknownName("method", self.method, METHODS)
+        self._require_method()
+        self._require_parts()
         if self.dtype not in DTYPES:
             raise UnknownName("dtype", self.dtype, DTYPES)
         if self.precision not in PRECISIONS:
             raise UnknownName("precision", self.precision, PRECISIONS)
         if self.schedule not in SCHEDULES:
             raise UnknownName("schedule", self.schedule, SCHEDULES)
-        _require("rank", self.rank, low=1, high=256)
-        _require("alpha", self.scaled_alpha, low=1e-3, high=1e4)
-        _require("dropout", self.dropout, low=0, high=0.9)
         if self.epochs is not None:
             _require("epochs", self.epochs, low=1, high=1000)
         if self.batch_size is not None:
@@ -145,10 +152,46 @@ class TrainConfig:
             raise InvalidConfig(f"fractions are {self.fractions}, expected the shares of train, validation and test.",
                                 hint="Give three numbers from 0 to 1, the first above 0.")
 
+    def _require_method(self) -> None:
+        method = find_method(self.method)
+        for name, value, has in (("rank", self.rank, method.rank is not None),
+                                 ("alpha", self.alpha, method.alpha_field is not None),
+                                 ("dropout", self.dropout, method.dropout_field is not None)):
+            if value is not None and not has and method.peft_class:  # `full` is a comparison with the same settings
+                raise InvalidConfig(f"{name} is {value}, but method {self.method!r} has none.",
+                                    hint=f"Leave {name} out.")
+        if method.rank is not None:
+            _require("rank", self.used_rank, low=1, high=method.most_rank)
+        _require("alpha", self.scaled_alpha, low=1e-3, high=1e4)
+        _require("dropout", self.used_dropout, low=0, high=0.9)
+
+    def _require_parts(self) -> None:
+        if self.preset not in PRESETS:
+            raise UnknownName("preset", self.preset, [name for name in PRESETS if name])
+        if self.frozen not in FROZEN:
+            raise UnknownName("part to freeze", self.frozen, [name for name in FROZEN if name])
+        if self.upper_layers is not None:
+            _require("upper_layers", self.upper_layers, low=1, high=10000)
+        is_whole = bool(self.upper_layers) or self.remember_lower or bool(self.preset)
+        if (is_whole and self.method == "full") or (self.frozen and self.method != "full"):
+            raise InvalidConfig(f"frozen {self.frozen!r}, preset {self.preset!r} and upper_layers {self.upper_layers} "
+                                f"do not go with method {self.method!r}.",
+                                hint="frozen is for method full; preset, upper_layers, remember_lower for adapters.")
+
     @property
     def rate(self) -> float:
         """The learning rate that is used."""
-        return METHODS[self.method] if self.learning_rate is None else self.learning_rate
+        return find_method(self.method).rate if self.learning_rate is None else self.learning_rate
+
+    @property
+    def used_rank(self) -> int:
+        """The rank that is used; 0 where the method has none."""
+        return (find_method(self.method).rank or 0) if self.rank is None else self.rank
+
+    @property
+    def used_dropout(self) -> float:
+        """The dropout that is used."""
+        return self.dropout or 0.0
 
     @property
     def length(self) -> int:
@@ -158,6 +201,8 @@ class TrainConfig:
     @property
     def target_names(self) -> tuple[str, ...]:
         """The targets, each by its name; `all-linear` stands alone."""
+        if isinstance(self.targets, str) and self.targets.startswith(PATTERN):
+            return (self.targets,)  # a pattern may hold commas
         given = self.targets.split(",") if isinstance(self.targets, str) else self.targets
         return tuple(name.strip() for name in given if name.strip())
 
@@ -170,17 +215,24 @@ class TrainConfig:
 
     @property
     def scaled_alpha(self) -> float:
-        """The alpha that is used."""
-        return 2.0 * self.rank if self.alpha is None else self.alpha
+        """The alpha that is used; without a meaning where the method has none."""
+        return 2.0 * max(1, self.used_rank) if self.alpha is None else self.alpha
 
     def hyperparameters(self) -> dict[str, str | int | float | bool | None]:
         """Return what decides the result, as plain values for the manifest."""
-        return {"method": self.method, "rank": self.rank, "alpha": self.scaled_alpha, "dropout": self.dropout,
+        method = find_method(self.method)
+        return {"method": self.method, "rank": self.used_rank if method.rank else None,
+                "alpha": self.scaled_alpha if method.alpha_field else None,
+                "dropout": self.used_dropout if method.dropout_field else None,
                 "targets": ",".join(self.target_names),
+                **{f"method_options.{name}": value if isinstance(value, str | int | float | bool) else json.dumps(value)
+                   for name, value in sorted(self.method_options.items())},
                 "epochs": self.epochs, "batch_size": self.batch_size, "learning_rate": self.rate,
                 "weight_decay": self.weight_decay, "warmup": self.warmup, "max_grad_norm": self.max_grad_norm,
                 "schedule": self.schedule, "precision": self.precision,
                 "max_length": self.length, "metric": self.metric, "patience": self.patience,
+                "preset": self.preset, "upper_layers": self.upper_layers, "remember_lower": self.remember_lower,
+                "frozen": self.frozen,
                 "is_validated": self.is_validated}
 
 

@@ -24,12 +24,15 @@ from adapterhub.tasks.table import find_task
 from adapterhub.tasks.task import Evaluation, Task
 from adapterhub.training.config import TrainConfig
 from adapterhub.training.config_file import config_to_plain
+from adapterhub.training.continuing import start_from
 from adapterhub.training.evaluate import evaluate_model
 from adapterhub.training.export import ExportFacts, export_folder, export_whole_model, rounded
 from adapterhub.training.invariants import frozen_digest, require_frozen, require_moved
 from adapterhub.training.loop import run_loop, seed_everything
-from adapterhub.training.methods import TrainedModel, build_model, start_from
+from adapterhub.training.methods import TrainedModel, build_model
 from adapterhub.training.outcome import Outcome, chosen_metric
+from adapterhub.training.peft_configs import require_options
+from adapterhub.training.plain_lora import as_plain_lora
 from adapterhub.training.prepare import LoopInputs, prepare
 from adapterhub.training.run_folder import RunFacts, RunFolder, Start
 from adapterhub.training.shown import command_of, curve_of, measure_test, metrics_of
@@ -81,6 +84,7 @@ def run_training(config: TrainConfig, settings: Settings, show: ShowProgress = p
     task = find_task(config.task)
     if config.metric is not None and config.metric not in task.metrics:
         raise UnknownName("metric", config.metric, task.metrics)
+    require_options(config)
     require_trackers(config.trackers)
     splits = read_splits(config.data, columns=task.columns, given=config.columns,
                          plan=SplitPlan(fractions=config.fractions, seed=config.seed, stratify_by=task.stratify_by))
@@ -107,12 +111,15 @@ def _run(config: TrainConfig, task: Task, base: Base, splits: Splits, run: RunFo
     inputs = prepare(config, task, base, splits, labels)
     plan = config.plan_for(len(inputs.train))
     config = replace(config, epochs=plan.n_epochs, batch_size=plan.batch_size)
-    trained = build_model(config, base, task, labels)
+    trained = build_model(config, base, task, labels, n_steps=plan.n_steps)
     parents = _start(config, trained, base, task, labels)
     if config.metric and inputs.validation:  # told now rather than after an epoch: some need rows of their kind
         chosen_metric(config, task, evaluate_model(trained.model, task, inputs.validation, labels, inputs.pad_id))
+    first = trained.state() if trained.is_adapter else {}
     with show(f"training {config.name or splits.name}", plan.n_steps) as progress:
         outcome = _learn(config, trained, task, inputs, run, start, [Display(progress), *watchers])
+    n_trained = trained.n_trained
+    trained, outcome.state = as_plain_lora(trained, base, task, labels, first, outcome.state)
     config = replace(config, metric=outcome.metric or None)
     n_truncated = sum(example.is_truncated for example in inputs.train)
     dtype = _store(config, trained, task, inputs, outcome)
@@ -129,7 +136,7 @@ def _run(config: TrainConfig, task: Task, base: Base, splits: Splits, run: RunFo
     PartialState().wait_for_everyone()
     return TrainResult(folder=config.output if trained.is_adapter else None, outcome=outcome, curve=curve,
                        evaluation=findings.evaluation, findings=findings,
-                       n_trained=trained.n_trained, n_truncated=n_truncated,
+                       n_trained=n_trained, n_truncated=n_truncated,
                        max_length=config.length)
 
 

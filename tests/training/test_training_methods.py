@@ -28,8 +28,9 @@ from adapterhub.errors import BaseMismatch, DataError, InvalidConfig, InvalidFol
 from adapterhub.settings import Settings
 from adapterhub.tasks.table import find_task
 from adapterhub.training.config import TrainConfig
-from adapterhub.training.methods import build_model, encoder_targets, head_modules
+from adapterhub.training.methods import build_model, head_modules
 from adapterhub.training.run import TrainResult
+from adapterhub.training.targets import encoder_targets
 
 Run = Callable[..., TrainResult]
 LABELS = ["a", "b"]
@@ -115,7 +116,7 @@ def test_training_on_starts_from_the_parents_tensors(name: str, run_tiny: Run, t
 
 
 @pytest.mark.parametrize(("changes", "reason"), [
-    ({"rank": 4}, r"has rank 8, this run has another\. Give --rank 8"),
+    ({"rank": 4}, r"has rank 8, this run has 4\. Give --rank 8"),
     ({"rank": 8, "targets": "query"}, r"has targets \['attention"),
 ], ids=["rank", "targets"])
 def test_parent_of_another_make_is_refused(changes: dict[str, Any], reason: str, run_tiny: Run, tmp_path: Path,

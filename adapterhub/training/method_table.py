@@ -1,0 +1,79 @@
+"""The table of methods: what each is in PEFT, and its defaults with where they come from. It loads no library."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from adapterhub.errors import UnknownName
+
+Serving = Literal["as it is", "as plain LoRA, which is what is written", "after `adapterhub convert`",
+                  "by stock PEFT alone"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """One way to change a base with few trained numbers."""
+
+    idea: str
+    """In a few words, for the table that people read."""
+    peft_class: str
+    """The name of its configuration in PEFT; empty for full fine-tuning, which is no adapter."""
+    rate: float
+    """Default learning rate."""
+    rate_from: str
+    """Where the rate comes from."""
+    rank: int | None = 8
+    """Default rank; None where it has none."""
+    most_rank: int = 256
+    rank_field: str = "r"
+    alpha_field: str | None = "lora_alpha"
+    """None where it has no alpha; the default is twice the rank."""
+    dropout_field: str | None = "lora_dropout"
+    """None where it has no dropout."""
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the configuration that make it this method."""
+    extras: Mapping[str, float] = field(default_factory=dict)
+    """Options that are no fields of the configuration, with their defaults."""
+    serving: Serving = "as it is"
+    """How the runtime answers with it."""
+    is_for_writing: bool = False
+    """Whether it is for tasks that write text alone."""
+
+
+_BANKING77 = "measured"
+METHODS: Mapping[str, Method] = {
+    "lora": Method(idea="a product of two thin matrices beside each weight", peft_class="LoraConfig", rate=2e-3,
+                   rate_from=_BANKING77),
+    "rslora": Method(idea="LoRA scaled by the root of the rank, for high ranks", peft_class="LoraConfig", rate=2e-3,
+                     rate_from=_BANKING77, fixed={"use_rslora": True}),
+    "dora": Method(idea="LoRA for a weight's direction, a vector for its magnitudes", peft_class="LoraConfig",
+                   rate=2e-3, rate_from=_BANKING77, fixed={"use_dora": True}),
+    "pissa": Method(idea="LoRA that starts at the weight's largest singular values", peft_class="LoraConfig",
+                    rate=2e-3, rate_from=_BANKING77, fixed={"init_lora_weights": "pissa"},
+                    serving="as plain LoRA, which is what is written"),
+    "loraplus": Method(idea="LoRA+: B learns faster than A", peft_class="LoraConfig", rate=2e-3, rate_from=_BANKING77,
+                       extras={"loraplus_lr_ratio": 16.0}),
+    "qlora": Method(idea="LoRA on a base held in 4 bits (CUDA, bitsandbytes)", peft_class="LoraConfig", rate=2e-4,
+                    rate_from="Dettmers et al. 2023, table 9; not run here"),
+    "adalora": Method(idea="LoRA whose ranks are spread over the layers by their worth", peft_class="AdaLoraConfig",
+                      rate=2e-3, rate_from=_BANKING77, rank_field="target_r", serving="after `adapterhub convert`"),
+    "ia3": Method(idea="a vector of factors for each layer", peft_class="IA3Config", rate=1e-2, rate_from=_BANKING77,
+                  rank=None, alpha_field=None, dropout_field=None),
+    "vera": Method(idea="one pair of frozen random matrices for all layers, two vectors for each",
+                   peft_class="VeraConfig", rate=1e-2, rate_from=_BANKING77, rank=256, most_rank=4096,
+                   alpha_field=None,
+                   dropout_field="vera_dropout", serving="after `adapterhub convert`"),
+    "oft": Method(idea="a rotation of each weight, in blocks", peft_class="OFTConfig", rate=2e-3,
+                  rate_from=_BANKING77, rank=None, alpha_field=None, dropout_field="module_dropout",
+                  serving="after `adapterhub convert`"),
+    "full": Method(idea="the whole base, for comparison; gives no adapter", peft_class="", rate=1e-4,
+                   rate_from=_BANKING77, rank=None, alpha_field=None, dropout_field=None),
+}
+"""Method -> what it is. Rates that were measured: see the figures below."""
+
+
+def find_method(name: str) -> Method:
+    """Return a method by its name. Raises UnknownName."""
+    if name not in METHODS:
+        raise UnknownName("method", name, METHODS)
+    return METHODS[name]
