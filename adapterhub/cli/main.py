@@ -7,6 +7,7 @@ from adapterhub.cli.demo import demo
 from adapterhub.cli.diff import diff
 from adapterhub.cli.doctor import doctor
 from adapterhub.cli.evaluate import evaluate
+from adapterhub.cli.feedback import feedback
 from adapterhub.cli.gates import gate
 from adapterhub.cli.generate import generate
 from adapterhub.cli.predict import predict
@@ -26,5 +27,5 @@ def main() -> None:
 
 for command in (train, evaluate, publish, list_adapters, search, show, pull, verify, promote, rollback, history,
                 predict, generate, demo, doctor, gate, at, yank, sweep, copy_adapters, backup, restore, watch, policy,
-                fits, breaks, diff, merge, convert, export_model, serve, token):
+                fits, breaks, diff, merge, convert, export_model, serve, token, feedback):
     main.add_command(command)
