@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -46,17 +47,17 @@ class TrainingRows(Protocol):
         """What was found; no lengths."""
 
     @property
-    def digests(self) -> dict[str, str]:
+    def digests(self) -> Mapping[str, str]:
         """The digest of each part's rows in their order."""
 
-    def rows_of(self, part: str) -> Sequence[Mapping[str, Any]]:
-        """Return the rows of one of PARTS; where they are on the disk, one pass over them reads the source."""
+    def rows_of(self, *parts: str) -> Sequence[Mapping[str, Any]]:
+        """Return the rows of some of PARTS; where they are on the disk, one pass over them reads the source."""
 
     def labels_of(self, part: str) -> list[str]:
         """Return each row's value of the field that splits keep in proportion."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Curated:
     """TrainingRows in memory."""
 
@@ -64,14 +65,15 @@ class Curated:
     report: DataReport
     label_field: str | None
 
-    @property
+    @cached_property
     def digests(self) -> dict[str, str]:
         """The digest of each part's rows in their order."""
         return {part: digest_of_rows(self.rows_of(part)) for part in PARTS}
 
-    def rows_of(self, part: str) -> Rows:
-        """Return the rows of one of PARTS."""
-        return {"train": self.splits.train, "validation": self.splits.validation, "test": self.splits.test}[part]
+    def rows_of(self, *parts: str) -> Rows:
+        """Return the rows of some of PARTS."""
+        by_part = {"train": self.splits.train, "validation": self.splits.validation, "test": self.splits.test}
+        return [row for part in parts for row in by_part[part]]
 
     def labels_of(self, part: str) -> list[str]:
         """Return each row's value of the field that splits keep in proportion."""

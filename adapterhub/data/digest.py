@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -30,6 +30,6 @@ def digest_of_rows(rows: Iterable[Mapping[str, Any]]) -> str:
     return digest.value
 
 
-def digest_of_parts(digests: Sequence[str]) -> str:
-    """Return the digest of several parts, 64 hex digits, of the digest of each."""
-    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+def digest_of_parts(digests: Mapping[str, str]) -> str:
+    """Return the digest of several parts, 64 hex digits, of the digest of each by its name."""
+    return hashlib.sha256("\n".join(f"{part} {digests[part]}" for part in sorted(digests)).encode()).hexdigest()

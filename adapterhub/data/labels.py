@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from adapterhub.errors import InvalidConfig, UnknownName
+from adapterhub.errors import DataError, InvalidConfig, UnknownName
 
 OUTSIDE = "O"
 """The tag of a word that belongs to no entity."""
@@ -46,6 +46,15 @@ def require_renamed(names: Mapping[str, str], labels: Iterable[str]) -> None:
     for name in names:
         if name not in known:
             raise UnknownName("label in label_map", name, known)
+
+
+def require_learned(labels: Iterable[str], counts: Mapping[str, int], part: str) -> None:
+    """Raise DataError where a part that measures has labels that no training row has."""
+    if unknown := sorted(counts.keys() - set(labels)):
+        told = ", ".join(f"{label} ({counts[label]})" for label in unknown[:5])
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        raise DataError(f"The {part} rows have labels that no training row has: {told}{more}.",
+                        hint="Add training rows of them, rename them (--label-map OLD=NEW), or remove these rows.")
 
 
 def kind_of(label: str) -> str:

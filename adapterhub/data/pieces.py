@@ -21,7 +21,8 @@ from adapterhub.data.formats import (
 )
 from adapterhub.errors import DataError
 
-PIECE_ROWS = 1024
+PIECE_ROWS = 256
+"""Tokenizers spend some 100 bytes on a token, so that a piece of long texts takes tens of megabytes."""
 Item = TypeVar("Item")
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 

@@ -68,6 +68,11 @@ class DataReport:
     conflicts: tuple[Conflict, ...] = field(default=())
     """The first of them."""
 
+    @property
+    def n_rows(self) -> dict[str, int]:
+        """Rows per part."""
+        return {part.name: part.n_rows for part in self.parts}
+
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values, for programs."""
         return {**asdict(self), "parts": {part.name: _without_name(part) for part in self.parts}}

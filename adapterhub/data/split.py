@@ -35,7 +35,8 @@ class Splits:
     @property
     def digest(self) -> str:
         """SHA-256 over all rows in their parts and order, 64 hex digits."""
-        return digest_of_parts([digest_of_rows(part) for part in (self.train, self.validation, self.test)])
+        return digest_of_parts({"train": digest_of_rows(self.train), "validation": digest_of_rows(self.validation),
+                                "test": digest_of_rows(self.test)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,9 +64,9 @@ class Streamed:
     report: DataReport
     digests: dict[str, str]
 
-    def rows_of(self, part: str) -> "PartRows":
-        """Return the rows of one of PARTS; each pass over them reads the source."""
-        return PartRows(self, PARTS.index(part))
+    def rows_of(self, *parts: str) -> "PartRows":
+        """Return the rows of some of PARTS, as the source has them; each pass over them reads the source."""
+        return PartRows(self, {PARTS.index(part) for part in parts})
 
     def labels_of(self, part: str) -> list[str]:
         """Return each row's value of the field that splits keep in proportion."""
@@ -76,18 +76,18 @@ class Streamed:
 
 
 class PartRows(Sequence[dict[str, Any]]):
-    """The rows of one part, to be gone through in their order; a single one is read for as long as it takes."""
+    """The rows of some parts, to be gone through in their order; a single one takes as long as reading up to it."""
 
-    def __init__(self, streamed: Streamed, part: int) -> None:
-        self._streamed, self._part = streamed, part
-        self._length = int((streamed.division.parts == part).sum())
+    def __init__(self, streamed: Streamed, parts: set[int]) -> None:
+        self._streamed, self._parts = streamed, parts
+        self._length = sum(int((streamed.division.parts == part).sum()) for part in parts)
 
     def __len__(self) -> int:
         return self._length
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for found, part in zip(self._streamed.source.rows(), self._streamed.division.parts.tolist(), strict=True):
-            if part == self._part:
+            if part in self._parts:
                 yield found.row
 
     @overload

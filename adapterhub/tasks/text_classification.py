@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from adapterhub.data.columns import Columns
 from adapterhub.errors import DataError
+from adapterhub.tasks.class_weights import as_tensor
 from adapterhub.tasks.classification_metrics import class_report, macro_f1
 from adapterhub.tasks.rows import require_known
 from adapterhub.tasks.sequence_head import SequenceHead
@@ -25,6 +26,8 @@ class TextClassification(SequenceHead):
     columns = Columns(required=("text", "label"), optional=("text_pair",))
     metrics: tuple[str, ...] = ("accuracy", "macro_f1")
     stratify_by: str | None = "label"
+    class_weights: tuple[float, ...] | None = None
+    """How much each label counts in the loss, in the order of the labels; None: all the same."""
 
     def labels_of(self, rows: Sequence[Row]) -> list[str]:
         """Return the labels of training rows, sorted. Raises DataError where there is only one."""
@@ -44,7 +47,13 @@ class TextClassification(SequenceHead):
     def loss(self, outputs: list[torch.Tensor], examples: Sequence[Example]) -> torch.Tensor:
         """Return the cross entropy."""
         targets = torch.tensor([example.target for example in examples], device=outputs[0].device)
-        return torch.nn.functional.cross_entropy(outputs[0].float(), targets)
+        weights = as_tensor(self.class_weights, targets.device)
+        return torch.nn.functional.cross_entropy(outputs[0].float(), targets, weight=weights)
+
+    def loss_weight(self, examples: Sequence[Example]) -> float:
+        """Return the number of rows, or the sum of their labels' weights."""
+        weights = self.class_weights
+        return float(len(examples)) if weights is None else sum(weights[example.target] for example in examples)
 
     def evaluate(self, outputs: Sequence[list[torch.Tensor]], examples: Sequence[Example],
                  labels: Sequence[str]) -> Evaluation:

@@ -11,6 +11,7 @@ from transformers import AutoModelForTokenClassification, PreTrainedTokenizerBas
 
 from adapterhub.data.columns import Columns
 from adapterhub.errors import DataError, PredictionError
+from adapterhub.tasks.class_weights import as_tensor
 from adapterhub.tasks.classification_metrics import class_report
 from adapterhub.tasks.rows import require_texts
 from adapterhub.tasks.subwords import was_cut
@@ -38,6 +39,8 @@ class TokenClassification:
     peft_task_type = "TOKEN_CLS"
     metrics: tuple[str, ...] = ("entity_f1", "entity_precision", "entity_recall", "token_accuracy")
     stratify_by: str | None = None
+    class_weights: tuple[float, ...] | None = None
+    """How much each tag counts in the loss, in the order of the labels; None: all the same."""
     has_stretches = False
     writes = False
 
@@ -89,11 +92,13 @@ class TokenClassification:
         for i, example in enumerate(examples):
             targets[i, :len(example.target)] = torch.tensor(example.target)
         return torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.to(logits.device).flatten(),
+                                                 weight=as_tensor(self.class_weights, logits.device),
                                                  ignore_index=IGNORED)
 
     def loss_weight(self, examples: Sequence[Example]) -> float:
-        """Return the number of words that carry a tag."""
-        return float(sum(tag != IGNORED for example in examples for tag in example.target))
+        """Return the number of words that carry a tag, or the sum of their tags' weights."""
+        tags = [tag for example in examples for tag in example.target if tag != IGNORED]
+        return float(len(tags)) if self.class_weights is None else sum(self.class_weights[tag] for tag in tags)
 
     def can_split(self, examples: Sequence[Example]) -> bool:
         """Say yes: each word has its own loss."""

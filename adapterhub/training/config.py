@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adapterhub.bases.embedded import EMBEDDED
+from adapterhub.data.balance import require_weights
 from adapterhub.errors import InvalidConfig, UnknownName
 from adapterhub.training.method_table import find_method
 
@@ -61,6 +62,16 @@ class TrainConfig:
     """`embedded`, a local folder, or a Hub id."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Field -> column, where the columns have uncommon names."""
+    label_map: Mapping[str, str] = field(default_factory=dict)
+    """Old label -> new one, before rows are divided; of tags the entity types, `O` for none."""
+    remove_duplicates: bool = False
+    """Leave out rows that repeat another, and training rows whose text stands in the validation or test rows too."""
+    class_weights: str | Mapping[str, float] | None = None
+    """How much each label counts in the loss: `balanced`, or by its name (1 where it is not given)."""
+    oversample: bool = False
+    """Draw training rows of rarer labels again until each label stands as often as the one that has most."""
+    stream: bool = False
+    """Leave rows on the disk: for what does not fit in memory."""
     method: str = "lora"
     """A name of `method_table.METHODS`."""
     rank: int | None = None
@@ -146,6 +157,13 @@ class TrainConfig:
         _require("accumulation", self.accumulation, low=1, high=4096)
         _require("checkpoint_seconds", self.checkpoint_seconds, low=0, high=math.inf)
         _require("seed", self.seed, low=0, high=2**32 - 1)
+        require_weights(self.class_weights)
+        if self.class_weights is not None and self.oversample:
+            raise InvalidConfig("class_weights and oversample both make rare labels count more.",
+                                hint="Give one of them.")
+        if not all(self.label_map.values()):
+            raise InvalidConfig("label_map renames a label to nothing.",
+                                hint="Give its new name, as in --label-map old=new.")
         if not self.target_names:
             raise InvalidConfig("targets names no layer.", hint=f"Name linear layers, or give {ALL_LINEAR}.")
         if len(self.fractions) != 3 or not all(0 <= share <= 1 for share in self.fractions) or not self.fractions[0]:
@@ -233,7 +251,14 @@ class TrainConfig:
                 "max_length": self.length, "metric": self.metric, "patience": self.patience,
                 "preset": self.preset, "upper_layers": self.upper_layers, "remember_lower": self.remember_lower,
                 "frozen": self.frozen,
-                "is_validated": self.is_validated}
+                "is_validated": self.is_validated, "label_map": _listed(self.label_map),
+                "class_weights": self.class_weights if isinstance(self.class_weights, str | None)
+                else _listed(self.class_weights),
+                "oversample": self.oversample, "remove_duplicates": self.remove_duplicates}
+
+
+def _listed(values: Mapping[str, str] | Mapping[str, float]) -> str | None:
+    return ", ".join(f"{name}={value}" for name, value in sorted(values.items())) or None
 
 
 def _require(name: str, value: float, *, low: float, high: float) -> None:

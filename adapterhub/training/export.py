@@ -62,6 +62,8 @@ class ExportFacts:
     tables: list[CardTable]
     """What the card tells beside its metrics and per-class tables."""
     command: str
+    found: dict[str, int]
+    """What was found in the rows and done to them: name -> count."""
 
 
 def export_folder(output: Path, config: TrainConfig, base: Base, task: Task, trained: TrainedModel,
@@ -132,7 +134,7 @@ def _manifest(folder: Path, config: TrainConfig, base: Base, task: Task, trained
                            n_parameters=sum(value.numel() for value in state.values()),
                            dtype=str(facts.dtype).removeprefix("torch.")),
         head=HeadFacts(modules=trained.head_modules, max_length=config.length),
-        training=TrainingFacts(seed=config.seed, hyperparameters=config.hyperparameters(),
+        training=TrainingFacts(seed=config.seed, hyperparameters=config.hyperparameters() | facts.found,
                                seconds=round(facts.seconds, 1),
                                versions={name: importlib.metadata.version(name) for name in _VERSIONS},
                                peak_memory_bytes=peak_memory_bytes()),

@@ -3,7 +3,7 @@
 import errno
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from accelerate import PartialState
 
 from adapterhub.adapter.manifest import DataFacts
 from adapterhub.bases.load import Base, load_base
-from adapterhub.data.split import SplitPlan, Splits, read_splits
+from adapterhub.data.digest import digest_of_parts
+from adapterhub.data.report import DataReport
 from adapterhub.errors import InvalidConfig, TrainingError, TrainingStopped, UnknownName
 from adapterhub.files import require_free, storage_error
 from adapterhub.progress import ShowProgress, progress_bar
@@ -33,7 +34,9 @@ from adapterhub.training.methods import TrainedModel, build_model
 from adapterhub.training.outcome import Outcome, chosen_metric
 from adapterhub.training.peft_configs import require_options
 from adapterhub.training.plain_lora import as_plain_lora
-from adapterhub.training.prepare import LoopInputs, prepare
+from adapterhub.training.prepare import LoopInputs, Prepared, prepare, read_data
+from adapterhub.training.preset import with_preset
+from adapterhub.training.remembered import remember_lower
 from adapterhub.training.run_folder import RunFacts, RunFolder, Start
 from adapterhub.training.shown import command_of, curve_of, measure_test, metrics_of
 from adapterhub.training.trackers import require_trackers
@@ -55,10 +58,17 @@ class TrainResult:
     findings: Findings
     """The same with intervals and what lies behind them."""
     curve: Curve
+    report: DataReport
+    """On the rows, as `tell` was given it."""
     n_trained: int
-    n_truncated: int
-    """Training rows that were cut at `max_length`."""
     max_length: int
+    seconds_ahead: float = 0.0
+    """Of running the lower layers over all rows, where they are remembered."""
+
+    @property
+    def n_truncated(self) -> int:
+        """Training rows that were cut at `max_length`."""
+        return sum(part.lengths.n_cut for part in self.report.parts if part.name == "train" and part.lengths)
 
 
 def train(config: TrainConfig, settings: Settings | None = None) -> Path:
@@ -73,11 +83,12 @@ def train(config: TrainConfig, settings: Settings | None = None) -> Path:
 
 
 def run_training(config: TrainConfig, settings: Settings, show: ShowProgress = progress_bar, *, start: Start = "new",
-                 watchers: Sequence[Watcher] = ()) -> TrainResult:
+                 watchers: Sequence[Watcher] = (), tell: Callable[[DataReport], None] | None = None) -> TrainResult:
     """Train, measure on the test rows, and write the folder. Raises as `train`, before training where it can.
 
     `start`: "new"; "resume" goes on from the newest checkpoint of a stopped run with the same output; "finish" takes
-    such a run's best epoch as it is. Ctrl-C and SIGTERM save a checkpoint and raise TrainingStopped.
+    such a run's best epoch as it is. `tell` is given what was found in the rows before they are learned. Ctrl-C and
+    SIGTERM save a checkpoint and raise TrainingStopped.
     """
     require_free(config.output)
     _require_writable(config.output)
@@ -86,13 +97,17 @@ def run_training(config: TrainConfig, settings: Settings, show: ShowProgress = p
         raise UnknownName("metric", config.metric, task.metrics)
     require_options(config)
     require_trackers(config.trackers)
-    splits = read_splits(config.data, columns=task.columns, given=config.columns,
-                         plan=SplitPlan(fractions=config.fractions, seed=config.seed, stratify_by=task.stratify_by))
+    data = read_data(config, task)
     base = load_base(config.base, cache=settings.cache)
     run = RunFolder(config.output)
-    run.open(start, RunFacts(config=config_to_plain(config), data=splits.digest, base=base.identity.fingerprint))
+    run.open(start, RunFacts(config=config_to_plain(config), data=digest_of_parts(data.digests),
+                             base=base.identity.fingerprint))
     try:
-        result = _run(config, task, base, splits, run, start, show, watchers)
+        config = _settled(config, base)
+        prepared = prepare(config, task, base, data, settings.cache, show)
+        if tell is not None and PartialState().is_main_process:
+            tell(prepared.report)
+        result = _run(config, base, prepared, run, start, show, watchers)
     except BaseException:
         run.leave()
         raise
@@ -100,33 +115,42 @@ def run_training(config: TrainConfig, settings: Settings, show: ShowProgress = p
     return result
 
 
-def _run(config: TrainConfig, task: Task, base: Base, splits: Splits, run: RunFolder, start: Start,
+def _settled(config: TrainConfig, base: Base) -> TrainConfig:
+    """Return the settings with what the base decides."""
+    config = with_preset(config, int(base.config.num_hidden_layers))
+    return config if config.max_length else replace(config, max_length=min(config.length, base.max_length))
+
+
+def _run(config: TrainConfig, base: Base, prepared: Prepared, run: RunFolder, start: Start,
          show: ShowProgress, watchers: Sequence[Watcher]) -> TrainResult:
-    if config.max_length is None:
-        config = replace(config, max_length=min(config.length, base.max_length))
+    task, inputs, labels = prepared.task, prepared.inputs, prepared.inputs.labels
+    name = config.name or prepared.report.name
     started = time.perf_counter()
     seed_everything(config.seed)
-    rows = splits.train if config.is_validated else splits.train + splits.validation
-    labels = task.labels_of(rows)
-    inputs = prepare(config, task, base, splits, labels)
     plan = config.plan_for(len(inputs.train))
     config = replace(config, epochs=plan.n_epochs, batch_size=plan.batch_size)
     trained = build_model(config, base, task, labels, n_steps=plan.n_steps)
     parents = _start(config, trained, base, task, labels)
     if config.metric and inputs.validation:  # told now rather than after an epoch: some need rows of their kind
         chosen_metric(config, task, evaluate_model(trained.model, task, inputs.validation, labels, inputs.pad_id))
+    ahead = time.perf_counter()
+    n_left_out = remember_lower(trained, task, inputs) if config.remember_lower else 0
+    ahead = time.perf_counter() - ahead
     first = trained.state() if trained.is_adapter else {}
-    with show(f"training {config.name or splits.name}", plan.n_steps) as progress:
+    with show(f"training {name}", plan.n_steps) as progress:
         outcome = _learn(config, trained, task, inputs, run, start, [Display(progress), *watchers])
+    if n_left_out:
+        # With all layers; `_store` puts what was trained there.
+        trained = build_model(config, base, task, labels, n_steps=plan.n_steps)
     n_trained = trained.n_trained
     trained, outcome.state = as_plain_lora(trained, base, task, labels, first, outcome.state)
     config = replace(config, metric=outcome.metric or None)
-    n_truncated = sum(example.is_truncated for example in inputs.train)
     dtype = _store(config, trained, task, inputs, outcome)
-    findings, curve = measure_test(config, task, base, trained, splits, labels), curve_of(outcome)
-    facts = ExportFacts(labels=labels, data=_data_facts(config, splits), evaluation=findings.evaluation,
+    findings, curve = measure_test(config, prepared, trained), curve_of(outcome)
+    facts = ExportFacts(labels=labels, data=_data_facts(config, name, prepared), evaluation=findings.evaluation,
                         metrics=metrics_of(outcome, findings, inputs), dtype=dtype, parents=parents,
-                        tables=card_tables(findings, curve), command=command_of(config, config.name or splits.name),
+                        tables=card_tables(findings, curve), command=command_of(config, name),
+                        found=prepared.report.facts(),
                         seconds=outcome.seconds + time.perf_counter() - started)
     if PartialState().is_main_process:
         if trained.is_adapter:
@@ -135,9 +159,8 @@ def _run(config: TrainConfig, task: Task, base: Base, splits: Splits, run: RunFo
             export_whole_model(config.output, trained)
     PartialState().wait_for_everyone()
     return TrainResult(folder=config.output if trained.is_adapter else None, outcome=outcome, curve=curve,
-                       evaluation=findings.evaluation, findings=findings,
-                       n_trained=n_trained, n_truncated=n_truncated,
-                       max_length=config.length)
+                       evaluation=findings.evaluation, findings=findings, report=prepared.report,
+                       n_trained=n_trained, max_length=config.length, seconds_ahead=ahead)
 
 
 def _learn(config: TrainConfig, trained: TrainedModel, task: Task, inputs: LoopInputs, run: RunFolder, start: Start,
@@ -193,6 +216,6 @@ def _store(config: TrainConfig, trained: TrainedModel, task: Task, inputs: LoopI
     return torch.float32
 
 
-def _data_facts(config: TrainConfig, splits: Splits) -> DataFacts:
-    return DataFacts(name=config.name or splits.name, digest=splits.digest, n_rows=splits.n_rows,
+def _data_facts(config: TrainConfig, name: str, prepared: Prepared) -> DataFacts:
+    return DataFacts(name=name, digest=prepared.digest, n_rows=prepared.report.n_rows,
                      licence=config.licence, source=config.source)

@@ -4,29 +4,26 @@ import shlex
 from dataclasses import MISSING, fields
 
 from adapterhub.adapter.manifest import Metric
-from adapterhub.bases.load import Base
-from adapterhub.data.split import Splits
 from adapterhub.reporting.curve import Curve, Epoch
 from adapterhub.reporting.findings import Findings, findings_of
 from adapterhub.reporting.measured import Measured
-from adapterhub.tasks.task import Evaluation, Task
+from adapterhub.tasks.task import Evaluation
 from adapterhub.training.config import TrainConfig
 from adapterhub.training.evaluate import compute_outputs
 from adapterhub.training.methods import TrainedModel
 from adapterhub.training.outcome import Outcome
-from adapterhub.training.prepare import LoopInputs
+from adapterhub.training.prepare import LoopInputs, Prepared
 
 _PLACES = ("data", "output", "base", "continue_from")
 """Settings that may name places of this machine, which a card does not tell."""
 
 
-def measure_test(config: TrainConfig, task: Task, base: Base, trained: TrainedModel, splits: Splits,
-                 labels: list[str]) -> Findings:
+def measure_test(config: TrainConfig, prepared: Prepared, trained: TrainedModel) -> Findings:
     """Measure the test rows with the model as it will be stored; without such rows nothing is found."""
-    examples = task.encode(splits.test, base.tokenizer, labels, config.length)
+    task, labels, examples = prepared.task, prepared.inputs.labels, prepared.test
     outputs, evaluation = [], Evaluation(metrics={}, n_rows=0)
     if examples:
-        outputs = compute_outputs(trained.model, task, examples, int(base.tokenizer.pad_token_id or 0))
+        outputs = compute_outputs(trained.model, task, examples, prepared.inputs.pad_id)
         evaluation = task.evaluate(outputs, examples, labels)
     return findings_of(Measured(name=config.output.name, task=task, labels=labels, examples=examples, outputs=outputs,
                                 evaluation=evaluation))

@@ -223,7 +223,7 @@ run_training(config, Settings(registry="r", cache=place / "cache", data=None, sh
 
 def test_taken_output_is_refused_before_training(run_tiny: Run, tmp_path: Path,
                                                  monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "read_splits", lambda *_, **__: pytest.fail("the data was read"))
+    monkeypatch.setattr(run, "read_data", lambda *_, **__: pytest.fail("the data was read"))
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
     with pytest.raises(DataError, match="out exists already"):
@@ -233,7 +233,7 @@ def test_taken_output_is_refused_before_training(run_tiny: Run, tmp_path: Path,
 
 def test_output_inside_a_file_is_refused_before_training(run_tiny: Run, tmp_path: Path,
                                                          monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "read_splits", lambda *_, **__: pytest.fail("the data was read"))
+    monkeypatch.setattr(run, "read_data", lambda *_, **__: pytest.fail("the data was read"))
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="file is a file"):
         run_tiny(output=tmp_path / "file" / "deep" / "out")
