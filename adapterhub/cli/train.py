@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.command(epilog="Example: adapterhub train --task text-classification --data rows.csv --output folder")
 @config_option
 @setting("--task", "text-classification, multi-label-classification, text-regression, token-classification, "
-         "question-answering or sentence-similarity.")
+         "question-answering, sentence-similarity, text-generation or text2text-generation.")
 @setting("--data", "A csv, tsv, json, jsonl (.gz) or parquet file, a folder with train, validation and test, or a "
          "Hugging Face data set.")
 @setting("--output", "The adapter folder to write.")
@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 @setting("--batch-size", "Rows per step.  [default: 32, with few rows 16]", kind=int)
 @setting("--learning-rate", "[default: the method's]", kind=float)
 @setting("--max-length", "Tokens after which a text is cut.  [default: the task's]", kind=int)
+@setting("--pack", "Put several short texts into one sequence (text-generation).", kind=bool)
+@setting("--learn-prompts", "Learn prompts as well as completions (text-generation).", kind=bool)
+@setting("--n-written", "Test rows whose answers are written and measured, of tasks that write.  [default: 100]",
+         kind=int)
 @setting("--metric", "Validation metric that chooses the best epoch.  [default: the task's first]")
 @setting("--patience", "Epochs without a better one before stopping.  [default: 3]", kind=int)
 @setting("--dropout", "In front of each A.  [default: 0]", kind=float)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adapterhub.tasks.task import Evaluation, Example, Task
+from adapterhub.tasks.written import Answered
 
 if TYPE_CHECKING:
     import torch
@@ -22,3 +23,5 @@ class Measured:
     outputs: Sequence[list["torch.Tensor"]]
     """One tensor per sequence of each example, as `Task.evaluate` takes them; empty where the task keeps none."""
     evaluation: Evaluation
+    answers: Sequence[Answered] = ()
+    """Of a task that writes: the texts that were written, for some of the rows."""

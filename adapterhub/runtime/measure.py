@@ -13,9 +13,11 @@ from adapterhub.runtime.config import RuntimeConfig
 from adapterhub.runtime.generation.scoring import ScoringModel
 from adapterhub.runtime.shared_base import SharedBase
 from adapterhub.settings import Settings
+from adapterhub.tasks.generation import GenerationTask
 from adapterhub.tasks.probe import probe_examples
 from adapterhub.tasks.table import find_task
 from adapterhub.tasks.task import Evaluation, Example, Row, Task
+from adapterhub.tasks.written import N_WRITTEN, Answered, questions_of, with_answers
 
 MEASURING = RuntimeConfig(dtype="float32")
 """Figures are measured in the type that they were recorded in, whatever serving uses."""
@@ -67,8 +69,16 @@ def _measure(name: str, folder: AdapterFolder, shared: SharedBase | ScoringModel
     manifest = folder.manifest
     examples = task.encode(rows, shared.base.tokenizer, manifest.labels, manifest.head.max_length)
     outputs = _compute_in(folder, shared, examples)
+    evaluation = task.evaluate(outputs, examples, manifest.labels)
+    answers = _answers(folder, shared, task, rows) if isinstance(shared, ScoringModel) else []
     return Measured(name=name, task=task, labels=manifest.labels, examples=examples, outputs=outputs,
-                    evaluation=task.evaluate(outputs, examples, manifest.labels))
+                    evaluation=with_answers(evaluation, answers), answers=answers)
+
+
+def _answers(folder: AdapterFolder, model: ScoringModel, task: Task, rows: Sequence[Row]) -> list[Answered]:
+    assert isinstance(task, GenerationTask), "only tasks that write are scored"
+    questions = questions_of(task, rows, model.base.tokenizer, max_length=model.base.max_length, limit=N_WRITTEN)
+    return model.write(questions, model.adapters.load(folder, in_use=()))
 
 
 def verify_probe(folder: AdapterFolder, base: Base) -> float | None:

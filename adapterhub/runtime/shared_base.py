@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from adapterhub.bases.load import Base
+from adapterhub.errors import BaseNotFound
 from adapterhub.runtime.config import RuntimeConfig
 from adapterhub.runtime.content import AdapterReader
 from adapterhub.runtime.device import device_of, dtype_of
@@ -45,6 +46,7 @@ class SharedBase:
     """The frozen base, its slots, and the adapters in them."""
 
     def __init__(self, base: Base, config: RuntimeConfig | None = None) -> None:
+        """Load the base. Raises BaseNotFound where it is of a type that only writes."""
         self.base, self.config = base, config or RuntimeConfig()
         self.device = device_of(self.config.device)
         self.dtype = dtype_of(self.config.dtype, self.device)
@@ -87,7 +89,11 @@ class SharedBase:
         self._work.seen = seen
         self._fan_out.learn(_LEARNED_ROWS)
         with torch.inference_mode():
-            self._trunk(**inputs)
+            try:
+                self._trunk(**inputs)
+            except ValueError as error:  # T5: its decoder has to be given what it wrote so far
+                raise BaseNotFound(f"{self.base.source.id} is of type {self.base.config.model_type}, which does not "
+                                   "only read.", hint="Ask a Generator.") from error
         self._fan_out.learn(0)
         self._work.seen = None
         return frozenset(layer for layer, rows in seen.items() if rows != {_LEARNED_ROWS})

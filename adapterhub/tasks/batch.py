@@ -29,6 +29,8 @@ def collate(sequences: Sequence[TokenSequence], pad_id: int) -> dict[str, torch.
     if any(sequence.position_ids for sequence in sequences):
         del batch["attention_mask"]
         batch["position_ids"] = torch.stack([_positions(sequence, longest) for sequence in sequences])
+        for row, sequence in zip(batch["input_ids"], sequences, strict=True):
+            row[len(sequence.input_ids):] = sequence.input_ids[0]  # of padding without a mask transformers warns
     return batch
 
 

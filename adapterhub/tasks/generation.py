@@ -13,7 +13,7 @@ from adapterhub.errors import DataError
 from adapterhub.tasks.prompts import encode_prompt, parse_prompt
 from adapterhub.tasks.task import IGNORED, Evaluation, Example, Row, TokenSequence
 
-_LARGEST_LOSS = 700.0
+LARGEST_LOSS = 700.0
 """Natural logarithms of larger perplexities are no floating-point numbers any more."""
 
 
@@ -96,7 +96,7 @@ class GenerationTask(ABC):
         loss = -sum(float(output[..., 0].double().sum()) for own in outputs for output in own) / n_tokens
         n_right = sum(n_chosen(output, sequence) for own, example in zip(outputs, examples, strict=True)
                       for output, sequence in zip(own, example.sequences, strict=True))
-        metrics = {"perplexity": math.exp(min(loss, _LARGEST_LOSS)), "loss": loss, "token_accuracy": n_right / n_tokens}
+        metrics = {"perplexity": math.exp(min(loss, LARGEST_LOSS)), "loss": loss, "token_accuracy": n_right / n_tokens}
         return Evaluation(metrics=metrics, n_rows=len(examples))
 
     def decode(self, outputs: list[torch.Tensor], example: Example, labels: Sequence[str]) -> dict[str, Any]:

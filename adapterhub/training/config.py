@@ -14,8 +14,11 @@ from adapterhub.training.method_table import find_method
 
 ALL_LINEAR, PATTERN = "all-linear", "re:"
 LENGTH = 128
-TASK_LENGTHS = {"question-answering": 384}
-"""Tokens of a sequence, where they are not given. Source of 384: Devlin et al. 2018 (BERT), run_squad.py."""
+TASK_LENGTHS = {"question-answering": 384, "text-generation": 512, "text2text-generation": 512}
+"""Tokens of a sequence, where they are not given. Source of 384: Devlin et al. 2018 (BERT), run_squad.py; of 512:
+Raffel et al. 2020 (T5), §3.1.2."""
+PACKED_TASK = "text-generation"
+"""The one task whose sequences may hold several texts, or whose prompts may be learned."""
 DTYPES = ("auto", "float16", "float32")
 PRESETS, FROZEN = ("", "lean"), ("", "embeddings", "trunk")
 PRECISIONS = ("auto", "bfloat16", "float32")
@@ -103,6 +106,12 @@ class TrainConfig:
     """What the loss is computed in: auto is bfloat16 where the device computes it natively, else float32."""
     max_length: int | None = None
     """Tokens after which a text is cut, or of one stretch of a long context; None: the task's, within the base's."""
+    pack: bool = False
+    """Put several short texts into one sequence of `max_length`, each blind to the others (text-generation)."""
+    learn_prompts: bool = False
+    """Learn prompts as well as completions (text-generation)."""
+    n_written: int = 100
+    """Test rows whose answers are written and compared with the right ones, of tasks that write; 0: none."""
     metric: str | None = None
     """Validation metric that chooses the best epoch; None: the task's first."""
     patience: int = 3
@@ -138,6 +147,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         self._require_method()
         self._require_parts()
+        self._require_lessons()
         if self.dtype not in DTYPES:
             raise UnknownName("dtype", self.dtype, DTYPES)
         if self.precision not in PRECISIONS:
@@ -182,6 +192,17 @@ class TrainConfig:
             _require("rank", self.used_rank, low=1, high=method.most_rank)
         _require("alpha", self.scaled_alpha, low=1e-3, high=1e4)
         _require("dropout", self.used_dropout, low=0, high=0.9)
+
+    def _require_lessons(self) -> None:
+        _require("n_written", self.n_written, low=0, high=10**6)
+        if not self.pack and not self.learn_prompts:
+            return
+        if self.task != PACKED_TASK:
+            raise InvalidConfig(f"pack and learn_prompts are for {PACKED_TASK}, this run is for {self.task}.",
+                                hint="Leave them out.")
+        if self.stream or (self.pack and self.remember_lower):
+            raise InvalidConfig("pack and learn_prompts go neither with stream nor, the former, with remember_lower.",
+                                hint="Leave out one or the other.")
 
     def _require_parts(self) -> None:
         if self.preset not in PRESETS:
@@ -248,7 +269,8 @@ class TrainConfig:
                 "epochs": self.epochs, "batch_size": self.batch_size, "learning_rate": self.rate,
                 "weight_decay": self.weight_decay, "warmup": self.warmup, "max_grad_norm": self.max_grad_norm,
                 "schedule": self.schedule, "precision": self.precision,
-                "max_length": self.length, "metric": self.metric, "patience": self.patience,
+                "max_length": self.length, "pack": self.pack, "learn_prompts": self.learn_prompts,
+                "metric": self.metric, "patience": self.patience,
                 "preset": self.preset, "upper_layers": self.upper_layers, "remember_lower": self.remember_lower,
                 "frozen": self.frozen,
                 "is_validated": self.is_validated, "label_map": _listed(self.label_map),

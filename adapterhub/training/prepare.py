@@ -23,6 +23,7 @@ from adapterhub.training.config import TrainConfig
 from adapterhub.training.encode import Encoded, Encoder, lengths_of
 from adapterhub.training.encoded_cache import EncodedCache
 from adapterhub.training.example_file import ExampleFile
+from adapterhub.training.lessons import arranged_lessons
 
 CACHE_FOLDER = "encoded"
 """Below the settings' cache."""
@@ -92,7 +93,7 @@ def prepare(config: TrainConfig, task: Task, base: Base, data: TrainingRows, cac
     order = None
     if config.oversample:
         order = oversample([label for part in learned for label in data.labels_of(part)], seed=config.seed)
-    inputs = LoopInputs(train=_learned(task, [encoded[part].examples for part in learned], order),
+    inputs = LoopInputs(train=_learned(config, task, [encoded[part].examples for part in learned], order),
                         validation=encoded["validation"].examples if config.is_validated else [], labels=labels,
                         pad_id=int(base.tokenizer.pad_token_id or 0))
     report = replace(data.report, parts=tuple(replace(part, lengths=encoded[part.name].lengths)
@@ -110,12 +111,13 @@ def _encode(encoder: Encoder, data: TrainingRows, part: str, show: ShowProgress,
         return encoder.encode(rows, digest, progress)
 
 
-def _learned(task: Task, parts: Sequence[Sequence[Example]], order: Sequence[int] | None) -> Sequence[Example]:
+def _learned(config: TrainConfig, task: Task, parts: Sequence[Sequence[Example]],
+             order: Sequence[int] | None) -> Sequence[Example]:
     """Return what training learns one by one, of all parts and in the order of oversampling where there is one."""
     files = [part for part in parts if isinstance(part, ExampleFile)]
     if files:
         return Arranged(files, order)
-    lessons = task.lessons([example for part in parts for example in part])
+    lessons = arranged_lessons(config, task.lessons([example for part in parts for example in part]))
     return lessons if order is None else [lessons[i] for i in order]
 
 

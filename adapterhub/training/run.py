@@ -29,6 +29,7 @@ from adapterhub.training.continuing import start_from
 from adapterhub.training.evaluate import evaluate_model
 from adapterhub.training.export import ExportFacts, export_folder, export_whole_model, rounded
 from adapterhub.training.invariants import frozen_digest, require_frozen, require_moved
+from adapterhub.training.lessons import require_packable
 from adapterhub.training.loop import run_loop, seed_everything
 from adapterhub.training.methods import TrainedModel, build_model
 from adapterhub.training.outcome import Outcome, chosen_metric
@@ -43,7 +44,7 @@ from adapterhub.training.trackers import require_trackers
 from adapterhub.training.watch import Display, Watcher
 
 METRIC_MOVES = 0.0005
-"""Auto keeps 16 bits where the validation metric moves less than this."""
+"""Auto keeps 16 bits where the validation metric moves less than this; one above 1, less than this share of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +131,8 @@ def _run(config: TrainConfig, base: Base, prepared: Prepared, run: RunFolder, st
     plan = config.plan_for(len(inputs.train))
     config = replace(config, epochs=plan.n_epochs, batch_size=plan.batch_size)
     trained = build_model(config, base, task, labels, n_steps=plan.n_steps)
+    if config.pack:
+        require_packable(trained, task, base)
     parents = _start(config, trained, base, task, labels)
     if config.metric and inputs.validation:  # told now rather than after an epoch: some need rows of their kind
         chosen_metric(config, task, evaluate_model(trained.model, task, inputs.validation, labels, inputs.pad_id))
@@ -146,7 +149,7 @@ def _run(config: TrainConfig, base: Base, prepared: Prepared, run: RunFolder, st
     trained, outcome.state = as_plain_lora(trained, base, task, labels, first, outcome.state)
     config = replace(config, metric=outcome.metric or None)
     dtype = _store(config, trained, task, inputs, outcome)
-    findings, curve = measure_test(config, prepared, trained), curve_of(outcome)
+    findings, curve = measure_test(config, base, prepared, trained), curve_of(outcome)
     facts = ExportFacts(labels=labels, data=_data_facts(config, name, prepared), evaluation=findings.evaluation,
                         metrics=metrics_of(outcome, findings, inputs), dtype=dtype, parents=parents,
                         tables=card_tables(findings, curve), command=command_of(config, name),
@@ -208,7 +211,8 @@ def _store(config: TrainConfig, trained: TrainedModel, task: Task, inputs: LoopI
         if config.dtype == "float16" or not inputs.validation:
             return torch.float16
         evaluation = evaluate_model(trained.model, task, inputs.validation, inputs.labels, inputs.pad_id)
-        if abs(evaluation.metrics[outcome.metric] - outcome.best_value) < METRIC_MOVES:
+        moved = abs(evaluation.metrics[outcome.metric] - outcome.best_value)
+        if moved < METRIC_MOVES * max(1.0, abs(outcome.best_value)):
             return torch.float16
     elif config.dtype == "float16":
         raise InvalidConfig("A trained value is too large for float16.", hint="Give dtype auto or float32.")

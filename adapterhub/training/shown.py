@@ -4,29 +4,43 @@ import shlex
 from dataclasses import MISSING, fields
 
 from adapterhub.adapter.manifest import Metric
+from adapterhub.bases.load import Base
 from adapterhub.reporting.curve import Curve, Epoch
 from adapterhub.reporting.findings import Findings, findings_of
 from adapterhub.reporting.measured import Measured
+from adapterhub.tasks.generation import GenerationTask
 from adapterhub.tasks.task import Evaluation
+from adapterhub.tasks.written import Answered, questions_of, with_answers
 from adapterhub.training.config import TrainConfig
 from adapterhub.training.evaluate import compute_outputs
 from adapterhub.training.methods import TrainedModel
 from adapterhub.training.outcome import Outcome
 from adapterhub.training.prepare import LoopInputs, Prepared
+from adapterhub.training.write import write_answers
 
 _PLACES = ("data", "output", "base", "continue_from")
 """Settings that may name places of this machine, which a card does not tell."""
 
 
-def measure_test(config: TrainConfig, prepared: Prepared, trained: TrainedModel) -> Findings:
+def measure_test(config: TrainConfig, base: Base, prepared: Prepared, trained: TrainedModel) -> Findings:
     """Measure the test rows with the model as it will be stored; without such rows nothing is found."""
     task, labels, examples = prepared.task, prepared.inputs.labels, prepared.test
     outputs, evaluation = [], Evaluation(metrics={}, n_rows=0)
     if examples:
         outputs = compute_outputs(trained.model, task, examples, prepared.inputs.pad_id)
         evaluation = task.evaluate(outputs, examples, labels)
+    answers = _answers(config, base, prepared, trained)
     return findings_of(Measured(name=config.output.name, task=task, labels=labels, examples=examples, outputs=outputs,
-                                evaluation=evaluation))
+                                evaluation=with_answers(evaluation, answers), answers=answers))
+
+
+def _answers(config: TrainConfig, base: Base, prepared: Prepared, trained: TrainedModel) -> list[Answered]:
+    """Return what the model writes for some of the test rows; nothing where the task does not write."""
+    if not isinstance(prepared.task, GenerationTask):
+        return []
+    rows = [example.row for example in prepared.test[:config.n_written]]
+    questions = questions_of(prepared.task, rows, base.tokenizer, max_length=base.max_length, limit=config.n_written)
+    return write_answers(trained.model, questions, base.tokenizer)
 
 
 def curve_of(outcome: Outcome) -> Curve:
@@ -40,7 +54,8 @@ def curve_of(outcome: Outcome) -> Curve:
 
 def metrics_of(outcome: Outcome, findings: Findings, inputs: LoopInputs) -> list[Metric]:
     """Return the manifest's figures: those of the test rows with their intervals, and what chose the best epoch."""
-    metrics = [Metric(name=name, split="test", value=value, n_rows=findings.evaluation.n_rows,
+    metrics = [Metric(name=name, split="test", value=value,
+                      n_rows=findings.evaluation.n_rows_of.get(name, findings.evaluation.n_rows),
                       interval=findings.intervals.get(name))
                for name, value in findings.evaluation.metrics.items()]
     if outcome.metric:

@@ -7,12 +7,12 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from adapterhub.tasks.batch import by_length
-from adapterhub.tasks.written import Questions
+from adapterhub.tasks.written import Answered, Questions
 
 _ROWS_PER_PASS = 16
 
 
-def write_answers(model: Any, questions: Questions, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+def write_answers(model: Any, questions: Questions, tokenizer: PreTrainedTokenizerBase) -> list[Answered]:
     """Return what a model writes for each row, without special tokens. Sets the model to evaluation mode."""
     model.eval()
     prompts = [question.tokens for question in questions.rows]
@@ -21,7 +21,7 @@ def write_answers(model: Any, questions: Questions, tokenizer: PreTrainedTokeniz
         written = _generate(model, [prompts[i] for i in batch], questions.max_new_tokens, tokenizer)
         for i, tokens in zip(batch, written, strict=True):
             texts[i] = str(tokenizer.decode(tokens, skip_special_tokens=True))
-    return texts
+    return [Answered(question, text) for question, text in zip(questions.rows, texts, strict=True)]
 
 
 def _generate(model: Any, prompts: Sequence[list[int]], n_new: int,

@@ -37,10 +37,10 @@ Work = Mapping[str, LayerWork]
 class SlotLanguageModel:
     """The frozen model, its slots, and the adapters in them."""
 
-    def __init__(self, base: Base, config: RuntimeConfig, *, writes: bool = True) -> None:
-        """Load the base with its own head. Without `writes` it only scores texts, which every kind can.
+    def __init__(self, base: Base, config: RuntimeConfig, *, must_write: bool = True) -> None:
+        """Load the base with its own head. A kind that cannot write row by row still scores whole texts.
 
-        Raises BaseNotFound where it is no language model, or its kind cannot write row by row.
+        Raises BaseNotFound where it is no language model, or `must_write` and cannot.
         """
         self.base = base
         self.device = device_of(config.device)
@@ -49,7 +49,8 @@ class SlotLanguageModel:
         self.model = base.load_with_lm_head(dtype=self.dtype)
         self.model.to(self.device)  # type: ignore[arg-type]  # transformers' own signature is wrapped
         self._accepted = inspect.signature(self.model.forward).parameters.keys()
-        if writes:
+        self.can_write = must_write or _can_write(base, self.model, self._accepted)
+        if must_write:
             _require_known_kind(base, self.model, self._accepted)
         trunk = cast("PreTrainedModel", self.model.base_model)  # a module to mypy
         self._work = BatchWork()
@@ -59,7 +60,7 @@ class SlotLanguageModel:
         self.adapters = LoadedAdapters(AdapterReader(base.shapes, layers), slots, _NoHeads(), self._find_task)
         self.bare = LoadedAdapter(digest="", task=self._find_task(self.task.name), labels=[], head={})
         self._pad = int(base.tokenizer.pad_token_id or 0)
-        self.n_layers, self.token_bytes = self._probe() if writes else (0, TokenBytes(0, 0))
+        self.n_layers, self.token_bytes = self._probe() if self.can_write else (0, TokenBytes(0, 0))
         self.n_passes = 0
 
     @property
@@ -169,6 +170,14 @@ class _NoHeads:
             raise PredictionError(f"The adapter saves {next(iter(head))} whole, which rows cannot share.",
                                   hint="Train it without modules_to_save and without biases outside the layers.")
         return {}
+
+
+def _can_write(base: Base, model: PreTrainedModel, accepted: "Mapping[str, object] | Any") -> bool:
+    try:
+        _require_known_kind(base, model, accepted)
+    except BaseNotFound:
+        return False
+    return True
 
 
 def _require_known_kind(base: Base, model: PreTrainedModel, accepted: "Mapping[str, object] | Any") -> None:
