@@ -3,6 +3,7 @@
 import click
 
 from adapterhub.cli.combine import convert, export_model, merge
+from adapterhub.cli.data import data
 from adapterhub.cli.demo import demo
 from adapterhub.cli.diff import diff
 from adapterhub.cli.doctor import doctor
@@ -27,5 +28,5 @@ def main() -> None:
 
 for command in (train, evaluate, publish, list_adapters, search, show, pull, verify, promote, rollback, history,
                 predict, generate, demo, doctor, gate, at, yank, sweep, copy_adapters, backup, restore, watch, policy,
-                fits, breaks, diff, merge, convert, export_model, serve, token, feedback):
+                fits, breaks, diff, merge, convert, export_model, serve, token, feedback, data):
     main.add_command(command)

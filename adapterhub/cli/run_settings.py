@@ -1,6 +1,7 @@
 """The settings of a training run at the command line: those of a file, then the options given, which win."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,11 @@ def setting(option: str, text: str, *, kind: click.ParamType[Any] | type[Any] = 
 
 
 def pairs_setting(option: str, field: str, text: str, *, metavar: str,
-                  parse: Callable[[tuple[str, ...]], Mapping[str, Any]]) -> Decorator:
-    """Add an option that may be given again, for a field of TrainConfig that holds names with values."""
+                  parse: Callable[[tuple[str, ...]], Mapping[str, Any] | str]) -> Decorator:
+    """Add an option that may be given again, for a field of TrainConfig that holds names with values, or one text."""
     def remember(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> None:
-        _remember(context, parameter, parse(value) or None)
+        # Parsed by `given_settings`: what is raised here, before the command runs, nobody turns into a sentence.
+        _remember(context, parameter, partial(parse, value) if value else None)
     return click.option(option, field, multiple=True, metavar=metavar, help=text, expose_value=False,
                         callback=remember)
 
@@ -38,6 +40,21 @@ def several_setting(option: str, field: str, text: str) -> Decorator:
     def remember(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> None:
         _remember(context, parameter, list(value) or None)
     return click.option(option, field, multiple=True, help=text, expose_value=False, callback=remember)
+
+
+def rows_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what is done to rows before they are divided and encoded."""
+    for add in (
+        setting("--stream", "Leave the rows on the disk: for what does not fit in memory.", kind=bool),
+        setting("--remove-duplicates", "Leave out rows that repeat another, and training rows whose text stands in "
+                "validation or test rows too.", kind=bool),
+        pairs_setting("--label-map", "label_map", "A label's other name; of tags the entity type's, O for none.",
+                      metavar="OLD=NEW", parse=parse_label_map),
+        pairs_setting("--column", "columns", "A column with an uncommon name.", metavar="FIELD=COLUMN",
+                      parse=parse_columns),
+    ):
+        command = add(command)
+    return command
 
 
 def config_option(command: Callable[..., None]) -> Callable[..., None]:
@@ -50,14 +67,14 @@ def config_option(command: Callable[..., None]) -> Callable[..., None]:
 def given_settings(config_file: Path | None) -> dict[str, Any]:
     """Return the settings of the file and of this command's options; of names with values, those of both.
 
-    Raises InvalidConfig for a file that is absent or no TOML.
+    Raises InvalidConfig for a file that is absent or no TOML, and for an option that cannot be read.
     """
     from adapterhub.training.config_file import read_config
 
     settings = read_config(config_file) if config_file else {}
     given: dict[str, Any] = click.get_current_context().meta.get(_GIVEN, {})
-    for field, value in given.items():
-        before = settings.get(field)
+    for field, found in given.items():
+        value, before = found() if isinstance(found, partial) else found, settings.get(field)
         settings[field] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
     return settings
 
@@ -67,6 +84,30 @@ def parse_columns(given: tuple[str, ...]) -> dict[str, str]:
     if bad := [text for text in given if "=" not in text]:
         raise InvalidConfig(f"--column {bad[0]!r} is not FIELD=COLUMN.", hint="Write for instance --column text=body.")
     return dict(text.split("=", 1) for text in given)
+
+
+def parse_label_map(given: tuple[str, ...]) -> dict[str, str]:
+    """Parse OLD=NEW options; an old name may hold `=`. Raises InvalidConfig."""
+    if bad := [text for text in given if "=" not in text.strip("=")]:
+        raise InvalidConfig(f"--label-map {bad[0]!r} is not OLD=NEW.", hint="Write for instance --label-map neg=bad.")
+    return {old: new for old, _, new in (text.rpartition("=") for text in given)}
+
+
+def parse_class_weights(given: tuple[str, ...]) -> dict[str, float] | str:
+    """Parse `balanced`, or LABEL=WEIGHT options. Raises InvalidConfig."""
+    if len(given) == 1 and "=" not in given[0]:
+        return given[0]
+    weights = {}
+    for text in given:
+        label, _, weight = text.rpartition("=")
+        try:
+            weights[label] = float(weight)
+        except ValueError:
+            label = ""
+        if not label:
+            raise InvalidConfig(f"--class-weights {text!r} is neither balanced nor LABEL=WEIGHT.",
+                                hint="Write for instance --class-weights fraud=5.")
+    return weights
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: object) -> None:

@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from adapterhub.cli.data import print_rows
 from adapterhub.cli.output import guarded, json_option, print_json
 from adapterhub.cli.report import print_sections, train_page
 from adapterhub.cli.run_settings import (
     config_option,
     given_settings,
     pairs_setting,
-    parse_columns,
+    parse_class_weights,
+    rows_settings,
     setting,
     several_setting,
 )
@@ -31,7 +33,10 @@ if TYPE_CHECKING:
          "Hugging Face data set.")
 @setting("--output", "The adapter folder to write.")
 @setting("--base", "embedded, a local folder, or a Hub id.  [default: embedded]")
-@pairs_setting("--column", "columns", "A column with an uncommon name.", metavar="FIELD=COLUMN", parse=parse_columns)
+@rows_settings
+@pairs_setting("--class-weights", "class_weights", "How much labels count in the loss: `balanced`, or LABEL=WEIGHT, "
+               "once for each.", metavar="WEIGHTS", parse=parse_class_weights)
+@setting("--oversample", "Draw training rows of rarer labels again until all stand as often.", kind=bool)
 @setting("--method", "PEFT method.  [default: lora]")
 @setting("--rank", "LoRA rank.  [default: 8]", kind=int)
 @setting("--alpha", "LoRA alpha.  [default: twice the rank]", kind=float)
@@ -89,7 +94,8 @@ def train(config_file: Path | None, start: str | None, report: Path | None, no_r
         from adapterhub.cli.train_report import write_train_report
         from adapterhub.training.run import run_training
         from adapterhub.training.run_folder import START
-    result = run_training(config, Settings.from_environment(), start=START[start])
+    result = run_training(config, Settings.from_environment(), start=START[start],
+                          tell=None if as_json else print_rows)
     if report is not None:
         write_train_report(report, result)
     if as_json:
@@ -106,6 +112,7 @@ def _facts(result: "TrainResult") -> dict[str, Any]:
             "epochs": outcome.epochs_done, "steps": outcome.n_steps,
             "trained_parameters": result.n_trained, "passes_per_step": outcome.n_pieces,
             "broken_checkpoints": outcome.broken_checkpoints, "truncated_rows": result.n_truncated,
+            "data": {**result.report.to_dict(), "max_length": result.max_length},
             "seconds": round(outcome.seconds, 1)}
 
 

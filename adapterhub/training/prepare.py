@@ -6,7 +6,7 @@ from pathlib import Path
 
 from accelerate import PartialState
 
-from adapterhub.bases.load import Base
+from adapterhub.bases.load import Base, load_base
 from adapterhub.data.balance import oversample, weights_of
 from adapterhub.data.curate import Curation, TrainingRows, read_curated
 from adapterhub.data.digest import digest_of_parts
@@ -16,7 +16,9 @@ from adapterhub.data.split import PARTS, SplitPlan
 from adapterhub.data.stream import read_streamed
 from adapterhub.errors import DataError, InvalidConfig
 from adapterhub.progress import ShowProgress, progress_bar
+from adapterhub.settings import Settings
 from adapterhub.tasks.class_weights import with_class_weights
+from adapterhub.tasks.table import find_task
 from adapterhub.tasks.task import Example, Task
 from adapterhub.training.arranged import Arranged
 from adapterhub.training.config import TrainConfig
@@ -100,6 +102,19 @@ def prepare(config: TrainConfig, task: Task, base: Base, data: TrainingRows, cac
                                               for part in data.report.parts))
     return Prepared(task=_weighted(config, task, labels, [part for part in report.parts if part.name in learned]),
                     inputs=inputs, test=encoded["test"].examples, report=report, digest=digest_of_parts(data.digests))
+
+
+def check_rows(config: TrainConfig, settings: Settings, show: ShowProgress = progress_bar) -> tuple[DataReport, int]:
+    """Return what is found in a run's rows, with lengths, and the tokens that a text is cut at; nothing is trained.
+
+    Raises as `read_data` and `prepare`, and BaseNotFound.
+    """
+    task = find_task(config.task)
+    data = read_data(config, task)
+    base = load_base(config.base, cache=settings.cache)
+    if config.max_length is None:
+        config = replace(config, max_length=min(config.length, base.max_length))
+    return prepare(config, task, base, data, settings.cache, show).report, config.length
 
 
 def _encode(encoder: Encoder, data: TrainingRows, part: str, show: ShowProgress, *, is_on_disk: bool,

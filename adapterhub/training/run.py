@@ -84,12 +84,12 @@ def train(config: TrainConfig, settings: Settings | None = None) -> Path:
 
 
 def run_training(config: TrainConfig, settings: Settings, show: ShowProgress = progress_bar, *, start: Start = "new",
-                 watchers: Sequence[Watcher] = (), tell: Callable[[DataReport], None] | None = None) -> TrainResult:
+                 watchers: Sequence[Watcher] = (), tell: Callable[[DataReport, int], None] | None = None) -> TrainResult:
     """Train, measure on the test rows, and write the folder. Raises as `train`, before training where it can.
 
     `start`: "new"; "resume" goes on from the newest checkpoint of a stopped run with the same output; "finish" takes
-    such a run's best epoch as it is. `tell` is given what was found in the rows before they are learned. Ctrl-C and
-    SIGTERM save a checkpoint and raise TrainingStopped.
+    such a run's best epoch as it is. `tell` is given what was found in the rows, and the tokens that they are cut
+    at, before they are learned. Ctrl-C and SIGTERM save a checkpoint and raise TrainingStopped.
     """
     require_free(config.output)
     _require_writable(config.output)
@@ -107,7 +107,7 @@ def run_training(config: TrainConfig, settings: Settings, show: ShowProgress = p
         config = _settled(config, base)
         prepared = prepare(config, task, base, data, settings.cache, show)
         if tell is not None and PartialState().is_main_process:
-            tell(prepared.report)
+            tell(prepared.report, config.length)
         result = _run(config, base, prepared, run, start, show, watchers)
     except BaseException:
         run.leave()

@@ -12,7 +12,7 @@ from adapterhub.cli.main import main
 COMMANDS = ("train", "evaluate", "publish", "list", "search", "show", "pull", "verify", "promote", "rollback",
             "history", "predict", "generate", "demo", "doctor", "at", "yank", "sweep", "copy", "backup", "restore",
             "watch", "policy", "fits", "breaks", "serve", "diff", "merge", "convert", "export")
-GROUPS = ("gate", "token", "feedback")
+GROUPS = ("gate", "token", "feedback", "data")
 WITHOUT_JSON = ("predict", "watch", "serve")
 """Their lines are JSON already."""
 LIMIT_S = 0.3

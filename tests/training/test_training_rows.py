@@ -154,10 +154,10 @@ def test_what_was_found_is_told_before_training_and_kept(tiny_config: Config, ti
                                                          tmp_path: Path) -> None:
     rows = intent_rows(3)
     data = write_rows(tmp_path / "rows.jsonl", [*rows, *rows[:4], {**rows[7], "label": "card"}])
-    told: list[DataReport] = []
+    told: list[tuple[DataReport, int]] = []
     config = tiny_config(data=str(data), remove_duplicates=True, label_map={"travel": "trip"}, max_length=8)
-    result = run_training(config, tiny_settings, tell=told.append)
-    assert told == [result.report]
+    result = run_training(config, tiny_settings, tell=lambda *facts: told.append(facts))
+    assert told == [(result.report, 8)]
     assert result.report.n_repeated >= 4
     assert result.folder is not None
     kept = read_folder(result.folder).manifest
