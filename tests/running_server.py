@@ -19,6 +19,7 @@ from adapterhub.server.house import House, build_house
 from adapterhub.server.listening import bind
 from adapterhub.server.run import DrainingServer, uvicorn_config
 from adapterhub.server.tokens import Tokens
+from adapterhub.server.tracing import Tracer
 from adapterhub.settings import Settings
 
 WAIT_S = 60
@@ -60,11 +61,11 @@ class Running:
 @contextmanager
 def running(base: str | Base, registry: Registry, place: Path, settings: Settings, *,
             config: ServerConfig | None = None, runtime_config: RuntimeConfig | None = None,
-            is_usual: bool = False) -> Iterator[Running]:
+            is_usual: bool = False, tracer: Tracer | None = None) -> Iterator[Running]:
     """Serve a registry for a block, on a port of its own; in float32 unless it shall be as usual."""
     config = config or ServerConfig(port=0)
     tokens = Tokens(place / "tokens")
-    house = build_house(base, registry, tokens, config=config, settings=settings,
+    house = build_house(base, registry, tokens, config=config, settings=settings, tracer=tracer,
                         runtime_config=None if is_usual else runtime_config or RuntimeConfig(dtype="float32"))
     listener = bind(config)
     server = DrainingServer(uvicorn_config(house), house)

@@ -2,11 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from adapterhub.cli.output import base_option, guarded, registry_option
 from adapterhub.errors import InvalidConfig
+
+if TYPE_CHECKING:
+    from adapterhub.server.tracing import Tracer
 
 
 @click.command(epilog="Example: adapterhub serve --base embedded --port 8000")
@@ -44,6 +48,8 @@ from adapterhub.errors import InvalidConfig
               help="Days after which answers and their feedback are forgotten.")
 @click.option("--phone-regions", metavar="XX,YY", help="Countries whose national phone numbers are looked for.  "
               "[default: some large ones]")
+@click.option("--traces", metavar="URL", help="An OpenTelemetry collector (OTLP over HTTP) that traces are sent to; "
+              "default: where OTEL_EXPORTER_OTLP_ENDPOINT says.")
 @base_option
 @registry_option
 @guarded
@@ -51,7 +57,7 @@ def serve(host: str, port: int, tokens_place: Path | None, certificate: Path | N
           tokens_per_batch: int, follow_s: float, deadline_s: float, drain_s: float, body_bytes: int, rows: int,
           new_tokens: int, queued_rows: int, rows_per_s: float, streams: int, slots_bytes: int,
           feedback_place: str | None, store_inputs: bool, texts_days: float, answers_days: float,
-          phone_regions: str | None, base: str, place: str | None) -> None:
+          phone_regions: str | None, traces: str | None, base: str, place: str | None) -> None:
     """Serve adapters over HTTP: OpenAI's and Hugging Face's forms, and rows of many adapters in one request.
 
     Nothing has to be loaded first: a request names its adapter. What `/docs` shows is the whole interface.
@@ -83,8 +89,20 @@ def serve(host: str, port: int, tokens_place: Path | None, certificate: Path | N
         host, port = address_of(passed_on)
         config = replace(config, host=host, port=port)
     require_tokens(config, tokens)
+    tracer = _tracer(traces)
     with passed_on or bind(config) as listener:
         from adapterhub.server.run import serve as run_server
 
         run_server(base, registries, tokens, listener, config=config, is_inherited=passed_on is not None,
-                   settings=settings)
+                   settings=settings, tracer=tracer)
+
+
+def _tracer(traces: str | None) -> "Tracer | None":
+    """Return what sends traces; None where nobody asks for them."""
+    from adapterhub.cli.extras import require_extra
+    from adapterhub.server.tracing import open_tracer, wants_traces
+
+    if traces is None and not wants_traces():
+        return None
+    require_extra("otel", ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"))
+    return open_tracer(traces)

@@ -17,6 +17,7 @@ from adapterhub.runtime.pending import PendingRows
 from adapterhub.runtime.plan import PassLimits, WaitingRow, next_rows
 from adapterhub.runtime.shared_base import SharedBase
 from adapterhub.runtime.statistics import Statistics
+from adapterhub.runtime.watch import FORWARD, LOAD, Moment, Watch
 from adapterhub.settings import Settings
 from adapterhub.tasks.table import find_task
 
@@ -46,6 +47,8 @@ class Runtime:
         self._queue_lock = threading.Lock()  # guards the list of waiting rows
         self._lock = threading.RLock()  # guards the shared base and the counts below; taken before the queue's
         self._n_rows = self._n_failures = 0
+        self.watch: Watch | None = None
+        """Told of each load and pass; None: nobody wants to know."""
         self._compute_seconds = self._wait_seconds = 0.0
 
     def predict(self, rows: Sequence[tuple[str | None, Any]], *, truncate: bool = False) -> list[Answer]:
@@ -244,16 +247,21 @@ class Runtime:
         resident = self._shared.adapters
         found = resident.find(version.digest)
         if found is None:
+            started = time.monotonic()
             fetched = self._cache.fetch(version)
             found = resident.load(fetched.folder, in_use=set(in_use), cost_s=fetched.seconds)
+            if self.watch:
+                self.watch(Moment(LOAD, started, time.monotonic(), digest=version.digest))
         return found
 
     def _compute(self, rows: list[WaitingRow], adapters: dict[str, LoadedAdapter]) -> None:
-        started = time.perf_counter()
-        self._wait_seconds += sum(time.monotonic() - row.enqueued_at for row in rows)
+        started, begun = time.perf_counter(), time.monotonic()
+        self._wait_seconds += sum(begun - row.enqueued_at for row in rows)
         placed = [(adapters[row.digest], row.example) for row in rows if row.example is not None]
         outputs = self._shared.compute(placed)
         self._compute_seconds += time.perf_counter() - started
+        if self.watch:
+            self.watch(Moment(FORWARD, begun, time.monotonic(), n_rows=len(rows)))
         for row, (adapter, example), output in zip(rows, placed, outputs, strict=True):
             version = row.version
             row.answer = Answer(reference=row.reference, version=version.reference if version else None,

@@ -9,6 +9,7 @@ from typing import Any
 from adapterhub.errors import AdapterHubError, Cancelled, DeadlinePassed
 from adapterhub.runtime.answer import Answer, Failure
 from adapterhub.runtime.engine import Runtime
+from adapterhub.runtime.watch import FORWARD, LOAD, Moment
 from adapterhub.server.config import ServerConfig
 from adapterhub.server.errors import InternalFault, TooBusy
 from adapterhub.server.fair_queue import FairQueue, Ticket
@@ -42,6 +43,12 @@ class Batcher(Worker):
         self._queue = FairQueue()
         self._tokens_per_s = 0.0
         self._n_batches = 0
+        self._moments: list[Moment] = []
+        """What the runtime did for the batch at hand; only where traces are made."""
+
+    def make_traces(self) -> None:
+        """Record from now on, for tickets with a trace, where their time goes."""
+        self._runtime.watch = self._moments.append
 
     def state(self) -> QueueState:
         """Return how many wait, and how fast they are computed."""
@@ -160,10 +167,25 @@ class Batcher(Worker):
         while open_tickets:
             open_tickets[0].pending.answers()
             ready = [ticket for ticket in open_tickets if ticket.pending.is_done]
+            self._trace(ready, started)
             self._deliver({ticket: ticket.pending.answers() for ticket in ready})
             open_tickets = [ticket for ticket in open_tickets if ticket not in ready]
+        self._moments.clear()
         if n_tokens:
             self._note_speed(n_tokens / max(time.monotonic() - started, 1e-6))
+
+    def _trace(self, tickets: Sequence[Ticket], taken_at: float) -> None:
+        """Record the wait, the passes of the batch, and the loads of the adapters that a ticket names."""
+        for ticket in tickets:
+            if ticket.trace is None:
+                continue
+            digests = {reference.rpartition("sha256:")[2] for reference, _ in ticket.rows if reference}
+            ticket.trace.note("queue", ticket.enqueued_at, taken_at)
+            for moment in self._moments:
+                if moment.what == FORWARD:
+                    ticket.trace.note(FORWARD, moment.started_at, moment.ended_at, {"adapterhub.rows": moment.n_rows})
+                elif moment.digest in digests:
+                    ticket.trace.note(LOAD, moment.started_at, moment.ended_at, {"adapterhub.digest": moment.digest})
 
     def _note_speed(self, tokens_per_s: float) -> None:
         with self._wakes:

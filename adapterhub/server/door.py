@@ -26,6 +26,7 @@ from adapterhub.server.logs import log
 from adapterhub.server.metrics import Metrics
 from adapterhub.server.service import Caller
 from adapterhub.server.tokens import ANYBODY, Holder, Tokens
+from adapterhub.server.tracing import RequestTrace, Tracer
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """What a balancer asks: no token, and answered while the server ends."""
@@ -43,6 +44,8 @@ class DoorState:
     tokens: Tokens
     metrics: Metrics
     needs_tokens: bool
+    tracer: Tracer | None = None
+    """None where no traces are made."""
     is_draining: bool = False
     is_handing_over: bool = False
     """Whether another process listens on the same socket: then what still comes here while it ends is answered."""
@@ -104,7 +107,8 @@ class Door:
         limits = self._state.config.limits
         asked_s = self._asked_s(visit.headers.get(b"x-deadline-ms"))
         return Caller(holder=holder, request_id=visit.request_id, started_at=visit.started_at,
-                      deadline=visit.started_at + (asked_s or limits.deadline_s), writes_s=asked_s or limits.writes_s)
+                      deadline=visit.started_at + (asked_s or limits.deadline_s), writes_s=asked_s or limits.writes_s,
+                      trace=visit.trace)
 
     def _asked_s(self, given: bytes | None) -> float | None:
         usual = self._state.config.limits.deadline_s
@@ -150,6 +154,9 @@ class _Visit:
         self.request_id = given if _REQUEST_ID.fullmatch(given) else new_request_id()
         self.started_at = time.monotonic()
         self.holder: Holder | None = None
+        self.trace: RequestTrace | None = None
+        if state.tracer is not None and scope["path"] not in OPEN_PATHS:
+            self.trace = state.tracer.begin(self.headers, self.started_at)
         self.status: int | None = None
         self._refused: str | None = None
 
@@ -178,6 +185,8 @@ class _Visit:
         facts: MutableMapping[str, Any] = self._scope.get("state", {}).get("facts", {})
         if self._refused:
             facts = {**facts, "error": self._refused}
+        if self.trace:
+            self.trace.end(self._scope["method"], route, status, {**facts, "request_id": self.request_id})
         log("request", level=logging.DEBUG if self._scope["path"] in OPEN_PATHS else logging.INFO,
             request_id=self.request_id, method=self._scope["method"], route=route, status=status,
             ms=round(1000 * seconds, 1), token=self.holder.id if self.holder else None, **facts)

@@ -24,6 +24,8 @@ class Ticket:
     """Seconds of a monotonic clock."""
     deadline: float
     """On the same clock."""
+    trace: Any = None
+    """The request's RequestTrace, where traces are made."""
     is_withdrawn: bool = False
     pending: Any = None
     """The runtime's PendingRows, once a worker has submitted it."""

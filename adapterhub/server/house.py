@@ -26,6 +26,7 @@ from adapterhub.server.residents import Residents
 from adapterhub.server.service import RowService
 from adapterhub.server.token_counter import TokenCounter
 from adapterhub.server.tokens import Tokens
+from adapterhub.server.tracing import Tracer
 from adapterhub.server.worker import Worker
 from adapterhub.server.writer import Writer
 from adapterhub.server.writing import WritingService
@@ -100,6 +101,8 @@ class House:
                 engine.close()
         if self.keeper:
             self.keeper.store.close()
+        if self.door.tracer:
+            self.door.tracer.close()
 
     def why_not_ready(self) -> str | None:
         """Say why it should get no requests; None where it should."""
@@ -114,7 +117,8 @@ class House:
 
 
 def build_house(base: str | Base, registry: ReadableRegistry, tokens: Tokens, *, config: ServerConfig,
-                runtime_config: RuntimeConfig | None = None, settings: Settings | None = None) -> House:
+                runtime_config: RuntimeConfig | None = None, settings: Settings | None = None,
+                tracer: Tracer | None = None) -> House:
     """Load the base and put everything together; `runtime_config` is another than the usual of this kind of base.
 
     Raises BaseNotFound, InvalidConfig, StorageError.
@@ -147,7 +151,11 @@ def build_house(base: str | Base, registry: ReadableRegistry, tokens: Tokens, *,
         writing = WritingService(config=config, generator=generator, registry=pinned, lookup=lookup, writer=writer,
                                  limits=limits, metrics=metrics, listeners=listeners)
     door = DoorState(config=config, tokens=tokens, metrics=metrics,
-                     needs_tokens=not config.is_loopback or tokens.has_any())
+                     needs_tokens=not config.is_loopback or tokens.has_any(), tracer=tracer)
+    if tracer is not None:
+        for maker in (rows and rows.batcher, writing and writing.writer):
+            if maker:
+                maker.make_traces()
     return House(config=config, base=loaded, rows=rows, writing=writing, pinned=pinned, follower=follower,
                  lookup=lookup, residents=residents, catalogue=Catalogue(registry), metrics=metrics, door=door,
                  listeners=listeners, token_counter=TokenCounter(loaded.tokenizer), keeper=keeper)

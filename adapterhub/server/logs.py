@@ -30,7 +30,7 @@ def log_to_stderr(level: str = "info") -> None:
     """Send the server's log, and uvicorn's, to standard error as lines of JSON."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
-    for name in ("adapterhub.server", "uvicorn", "uvicorn.error"):
+    for name in ("adapterhub.server", "uvicorn", "uvicorn.error", "opentelemetry"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler] if name != "uvicorn.error" else [], name == "uvicorn.error"
         logger.setLevel(level.upper() if name == "adapterhub.server" else logging.WARNING)

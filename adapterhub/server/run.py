@@ -17,6 +17,7 @@ from adapterhub.server.listening import address_of
 from adapterhub.server.logs import log, log_to_stderr
 from adapterhub.server.patience import allow_many_connections, protocol_with_patience
 from adapterhub.server.tokens import Tokens
+from adapterhub.server.tracing import Tracer
 from adapterhub.settings import Settings
 
 _KEEP_ALIVE_S = 15
@@ -67,7 +68,7 @@ class DrainingServer(uvicorn.Server):
 
 def serve(base: str, registry: ReadableRegistry, tokens: Tokens, listener: socket.socket, *, config: ServerConfig,
           is_inherited: bool = False, runtime_config: RuntimeConfig | None = None,
-          settings: Settings | None = None) -> None:
+          settings: Settings | None = None, tracer: Tracer | None = None) -> None:
     """Serve on a bound socket until told to stop; one that is inherited is handed over at the end.
 
     Raises BaseNotFound, InvalidConfig.
@@ -75,7 +76,7 @@ def serve(base: str, registry: ReadableRegistry, tokens: Tokens, listener: socke
     log_to_stderr()
     allow_many_connections()
     house = build_house(base, registry, tokens, config=replace(config, port=address_of(listener)[1]),
-                        runtime_config=runtime_config, settings=settings)
+                        runtime_config=runtime_config, settings=settings, tracer=tracer)
     house.door.is_handing_over = is_inherited
     DrainingServer(uvicorn_config(house), house).run(sockets=[listener])
     log("ended")

@@ -20,6 +20,7 @@ from adapterhub.server.limits import HolderLimits
 from adapterhub.server.lookup import Lookup
 from adapterhub.server.metrics import Metrics
 from adapterhub.server.tokens import Holder
+from adapterhub.server.tracing import RequestTrace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,8 @@ class Caller:
     """On the same clock."""
     writes_s: float
     """Seconds after which a row that writes ends."""
+    trace: RequestTrace | None = None
+    """None where no traces are made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +84,10 @@ class RowService:
         """
         self.require_number(len(rows))
         self.limits.take_rows(caller.holder.id, len(rows))
+        begun = self.clock()
         versions = await self.lookup.versions((reference for reference, _ in rows), caller.holder)
+        if caller.trace:
+            caller.trace.note("lookup", begun, self.clock())
         faults = [fault if isinstance(fault := versions[reference], AdapterHubError) else self._fault_of(row)
                   for reference, row in rows]
         good = [(self._pinned(versions[reference]), row)
@@ -119,7 +125,8 @@ class RowService:
             n_tokens += about_n_tokens(row[1])
             if n_tokens >= self.config.tokens_per_batch or i == len(rows) - 1:
                 tickets.append(Ticket(holder=caller.holder.id, lane=part[0][0] or "", rows=part, n_tokens=n_tokens,
-                                      is_truncated=truncate, enqueued_at=now, deadline=caller.deadline))
+                                      is_truncated=truncate, enqueued_at=now, deadline=caller.deadline,
+                                      trace=caller.trace))
                 part, n_tokens = [], 0
         return tickets
 

@@ -11,7 +11,9 @@ from adapterhub.runtime.generation.engine import Generator
 from adapterhub.runtime.generation.row import Generated, TokenPiece
 from adapterhub.runtime.generation.settings import GenerationSettings
 from adapterhub.runtime.generation.stream import TokenStream
+from adapterhub.runtime.watch import Moment
 from adapterhub.server.errors import InternalFault
+from adapterhub.server.tracing import RequestTrace
 from adapterhub.server.worker import Worker
 
 
@@ -22,6 +24,9 @@ class Draft:
     loop: asyncio.AbstractEventLoop
     stream: TokenStream
     outcome: Generated | AdapterHubError | None = None
+    digest: str = ""
+    """Of its adapter."""
+    trace: RequestTrace | None = None
     _pieces: list[TokenPiece] = field(default_factory=list)
     _has_news: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -60,6 +65,12 @@ class Writer(Worker):
         self._generator, self._report = generator, report
         self._drafts: list[Draft] = []
         self._cancelled: list[Draft] = []
+        self._moments: list[Moment] = []
+        """What the generator loaded in the step at hand; only where traces are made."""
+
+    def make_traces(self) -> None:
+        """Record from now on, for drafts with a trace, what is loaded for them."""
+        self._generator.watch = self._moments.append
 
     @property
     def n_drafts(self) -> int:
@@ -67,10 +78,11 @@ class Writer(Worker):
         return len(self._drafts)
 
     async def write(self, reference: str | None, prompt: Any, settings: GenerationSettings,
-                    timeout_s: float) -> Draft:
+                    timeout_s: float, trace: RequestTrace | None = None) -> Draft:
         """Begin a row and return it. Raises what is wrong with the prompt, as `Generator.submit`."""
         stream = await asyncio.to_thread(self._generator.submit, reference, prompt, settings, timeout_s=timeout_s)
-        draft = Draft(asyncio.get_running_loop(), stream)
+        digest = (reference or "").rpartition("sha256:")[2]
+        draft = Draft(asyncio.get_running_loop(), stream, digest=digest, trace=trace)
         with self._wakes:
             self._drafts.append(draft)
             self._wakes.notify()
@@ -103,6 +115,7 @@ class Writer(Worker):
                 self._generator.step()
         except Exception as error:  # the generator has ended the rows that it touched
             self._report(error)
+        self._trace(drafts)
         news: dict[asyncio.AbstractEventLoop, list[tuple[Draft, list[TokenPiece], Any]]] = {}
         ended: set[int] = set()
         for draft in drafts:
@@ -118,6 +131,14 @@ class Writer(Worker):
         for loop, items in news.items():
             if not loop.is_closed():
                 loop.call_soon_threadsafe(_push_all, items)
+
+    def _trace(self, drafts: Sequence[Draft]) -> None:
+        for moment in self._moments:
+            for draft in drafts:
+                if draft.trace and draft.digest == moment.digest:
+                    draft.trace.note(moment.what, moment.started_at, moment.ended_at,
+                                     {"adapterhub.digest": moment.digest})
+        self._moments.clear()
 
 
 def _outcome_of(stream: TokenStream) -> Generated | AdapterHubError:

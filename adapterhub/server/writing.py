@@ -47,6 +47,10 @@ class Writing:
     wish: Wish
     version: Version | None
     drafts: list[Draft]
+    begun_at: float
+    """When its rows were queued, on a monotonic clock."""
+    started_at: float | None = None
+    """When each had its first token."""
 
     async def finished(self) -> list[Generated]:
         """Wait for the end of every choice. Raises a row's own error."""
@@ -82,7 +86,7 @@ class WritingService:
         self.limits.take_rows(caller.holder.id, wish.n_choices)
         version = None if wish.reference is None else await self.lookup.version(wish.reference, caller.holder)
         with self.limits.stream(caller.holder.id, wish.n_choices), self._counted(wish.n_choices):
-            writing = Writing(new_answer_id(), wish, version, [])
+            writing = Writing(new_answer_id(), wish, version, [], begun_at=self.clock())
             try:
                 await self._begin(writing, caller)
                 yield writing
@@ -90,6 +94,7 @@ class WritingService:
                 for draft in writing.drafts:
                     self.writer.cancel(draft)
                 self._note(writing, caller)
+                self._trace(writing, caller)
 
     async def _begin(self, writing: Writing, caller: Caller) -> None:
         """Begin every choice, each with draws of its own, and wait for the first token of each."""
@@ -98,9 +103,10 @@ class WritingService:
         pinned = self.registry.keep(writing.version) if writing.version else None
         for i in range(wish.n_choices):
             settings = replace(wish.settings, seed=wish.settings.seed + i)
-            drafts.append(await self.writer.write(pinned, wish.prompt, settings, caller.writes_s))
+            drafts.append(await self.writer.write(pinned, wish.prompt, settings, caller.writes_s, caller.trace))
         for draft in drafts:
             await draft.started()
+        writing.started_at = self.clock()
 
     async def n_tokens_left(self, prompt: Any) -> int:
         """Return how many tokens a row may write behind a prompt. Raises PredictionError for one that is none."""
@@ -130,6 +136,15 @@ class WritingService:
             yield
         finally:
             self.metrics.streams.dec(n_rows)
+
+    def _trace(self, writing: Writing, caller: Caller) -> None:
+        """Record the time until the first token (the queue, a load, the prompt's pass), and that of the others."""
+        if caller.trace is None:
+            return
+        started_at, now = writing.started_at, self.clock()
+        caller.trace.note("queue", writing.begun_at, now if started_at is None else started_at)
+        if started_at is not None:
+            caller.trace.note("forward", started_at, now, {"adapterhub.rows": len(writing.drafts)})
 
     def _note(self, writing: Writing, caller: Caller) -> None:
         """Count what came of each choice, and tell those who listen."""

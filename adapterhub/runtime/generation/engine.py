@@ -19,6 +19,7 @@ from adapterhub.runtime.generation.settings import GenerationSettings, Generator
 from adapterhub.runtime.generation.statistics import GenerationStatistics
 from adapterhub.runtime.generation.stream import TokenStream
 from adapterhub.runtime.loaded import LoadedAdapter
+from adapterhub.runtime.watch import LOAD, Moment, Watch
 from adapterhub.settings import Settings
 
 Asked = tuple[str | None, Any] | tuple[str | None, Any, GenerationSettings]
@@ -50,6 +51,8 @@ class Generator:
         self._queue_lock = threading.Lock()  # guards the list of waiting rows
         self._lock = threading.RLock()  # guards the model, the flight and the counts below; taken before the queue's
         self._n_rows = self._n_failures = self._n_tokens = 0
+        self.watch: Watch | None = None
+        """Told of each load; None: nobody wants to know."""
 
     def submit(self, reference: str | None, prompt: Any, settings: GenerationSettings | None = None, *,
                timeout_s: float | None = None) -> TokenStream:
@@ -200,8 +203,11 @@ class Generator:
         adapters = self._model.adapters
         found = adapters.find(version.digest)
         if found is None:
+            started = time.monotonic()
             fetched = self._cache.fetch(version)
             found = adapters.load(fetched.folder, in_use=(), cost_s=fetched.seconds)
+            if self.watch:
+                self.watch(Moment(LOAD, started, time.monotonic(), digest=version.digest))
         return found
 
     def _pin(self, row: WritingRow) -> None:
