@@ -15,6 +15,7 @@ from adapterhub.cli.predict import predict
 from adapterhub.cli.registry import history, list_adapters, promote, publish, pull, rollback, show, verify
 from adapterhub.cli.registry_admin import at, backup, copy_adapters, policy, restore, sweep, watch, yank
 from adapterhub.cli.search import breaks, fits, search
+from adapterhub.cli.search_hyperparameters import search_hyperparameters
 from adapterhub.cli.serve import serve
 from adapterhub.cli.tokens import token
 from adapterhub.cli.train import train
@@ -26,7 +27,8 @@ def main() -> None:
     """One frozen base, many tasks: train, publish, swap, predict and compare adapters."""
 
 
-for command in (train, evaluate, publish, list_adapters, search, show, pull, verify, promote, rollback, history,
+for command in (train, evaluate, search_hyperparameters, publish, list_adapters, search, show, pull, verify, promote,
+                rollback, history,
                 predict, generate, demo, doctor, gate, at, yank, sweep, copy_adapters, backup, restore, watch, policy,
                 fits, breaks, diff, merge, convert, export_model, serve, token, feedback, data):
     main.add_command(command)

@@ -30,6 +30,8 @@ class Findings:
     worst: list[JudgedRow]
     """Wrong rows, the most certainly wrong first."""
     n_wrong: int
+    has_right_rows: bool = True
+    """False where rows are only nearer or further off; then the worst are those furthest off."""
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -57,4 +59,5 @@ def findings_in(measured: Measured, reading: Reading | None) -> Findings:
         name=measured.name, evaluation=measured.evaluation, intervals=intervals(figures, n_rows),
         calibration=calibration_of(reading.certainty) if reading.certainty else None,
         confusion=confusion_of(reading.choices) if reading.choices else None,
-        span_errors=span_errors_of(reading.spans), worst=wrong[:N_WORST], n_wrong=len(wrong))
+        span_errors=span_errors_of(reading.spans), worst=wrong[:N_WORST], n_wrong=len(wrong),
+        has_right_rows=reading.has_right_rows)

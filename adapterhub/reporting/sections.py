@@ -104,7 +104,9 @@ def _calibration(calibration: Calibration, *, has_pictures: bool) -> Section:
 
 def _worst(findings: Findings) -> Section:
     lines = [(row.text, row.right, row.answered, row.note) for row in findings.worst]
-    return Section(title=f"Most certainly wrong, {len(lines)} of {findings.n_wrong} rows",
+    title = f"Most certainly wrong, {len(lines)} of {findings.n_wrong} rows" if findings.has_right_rows else \
+        f"Furthest off, {len(lines)} of {findings.evaluation.n_rows} rows"
+    return Section(title=title,
                    note="Look here first: such rows are hard, or their right answers are not.",
                    header=("row", "right", "answered", "how"), lines=lines, n_seen=_N_SEEN)
 

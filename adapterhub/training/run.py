@@ -104,7 +104,7 @@ def run_training(config: TrainConfig, settings: Settings, show: ShowProgress = p
     run.open(start, RunFacts(config=config_to_plain(config), data=digest_of_parts(data.digests),
                              base=base.identity.fingerprint))
     try:
-        config = _settled(config, base)
+        config = settled(config, base)
         prepared = prepare(config, task, base, data, settings.cache, show)
         if tell is not None and PartialState().is_main_process:
             tell(prepared.report, config.length)
@@ -116,7 +116,7 @@ def run_training(config: TrainConfig, settings: Settings, show: ShowProgress = p
     return result
 
 
-def _settled(config: TrainConfig, base: Base) -> TrainConfig:
+def settled(config: TrainConfig, base: Base) -> TrainConfig:
     """Return the settings with what the base decides."""
     config = with_preset(config, int(base.config.num_hidden_layers))
     return config if config.max_length else replace(config, max_length=min(config.length, base.max_length))

@@ -9,7 +9,8 @@ from click.testing import CliRunner
 
 from adapterhub.cli.main import main
 
-COMMANDS = ("train", "evaluate", "publish", "list", "search", "show", "pull", "verify", "promote", "rollback",
+COMMANDS = ("train", "evaluate", "search-hyperparameters", "publish", "list", "search", "show", "pull", "verify",
+            "promote", "rollback",
             "history", "predict", "generate", "demo", "doctor", "at", "yank", "sweep", "copy", "backup", "restore",
             "watch", "policy", "fits", "breaks", "serve", "diff", "merge", "convert", "export")
 GROUPS = ("gate", "token", "feedback", "data")
