@@ -13,7 +13,7 @@ class Settings:
     registry: str
     """The user's registry: a path or an object-store URL (ADAPTERHUB_REGISTRY)."""
     cache: Path
-    """Fingerprints and pulled versions; may be deleted at will (ADAPTERHUB_CACHE)."""
+    """Fingerprints, pulled versions, encoded rows; may be deleted at will (ADAPTERHUB_CACHE)."""
     data: Path | None
     """Public data sets for `scripts/build_registry` and benchmarks (ADAPTERHUB_DATA)."""
     shipped_registry: Path | None

@@ -40,7 +40,7 @@ class Survey:
     def add(self, row: Mapping[str, Any], part: int) -> None:
         """Take in the next row, which stands in the given part: 0 train, 1 validation, 2 test."""
         text = "\x1f".join(f"{name}\x1e{_plain(value)}" for name, value in row.items() if name not in _ANSWER_FIELDS)
-        answer = {name: row[name] for name in _ANSWER_FIELDS if name in row}
+        answer = {name: sorted(row[name]) if name == "labels" else row[name] for name in _ANSWER_FIELDS if name in row}
         self._texts.append(_hash(text))
         self._wholes.append(_hash(f"{text}\x1d{json.dumps(answer, sort_keys=True)}"))
         self._parts.append(part)

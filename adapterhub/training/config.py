@@ -200,9 +200,8 @@ class TrainConfig:
         if self.task != PACKED_TASK:
             raise InvalidConfig(f"pack and learn_prompts are for {PACKED_TASK}, this run is for {self.task}.",
                                 hint="Leave them out.")
-        if self.stream or (self.pack and self.remember_lower):
-            raise InvalidConfig("pack and learn_prompts go neither with stream nor, the former, with remember_lower.",
-                                hint="Leave out one or the other.")
+        if self.pack and self.remember_lower:
+            raise InvalidConfig("pack does not go with remember_lower.", hint="Leave out one or the other.")
 
     def _require_parts(self) -> None:
         if self.preset not in PRESETS:

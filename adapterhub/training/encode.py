@@ -5,7 +5,7 @@ import importlib.metadata
 import inspect
 import logging
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,15 @@ class Encoded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lessons:
+    """How examples become what training learns one by one."""
+
+    name: str
+    """What tells it from other ways."""
+    of: Callable[[Sequence[Example]], Sequence[Example]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Encoder:
     """Everything that decides what rows become."""
 
@@ -59,20 +68,20 @@ class Encoder:
             self._keep(key, encoded)
         return encoded
 
-    def encode_to_disk(self, rows: Sequence[Row], digest: str, progress: Progress | None = None, *,
-                       as_lessons: bool) -> Encoded:
+    def encode_to_disk(self, rows: Sequence[Row], digest: str, progress: Progress | None = None,
+                       lessons: Lessons | None = None) -> Encoded:
         """Return rows as examples, or as what training learns one by one, that stay on the disk; in pieces.
 
         Raises DataError for an unusable row, StorageError where the cache cannot be written.
         """
-        key = self._key(digest, "lessons" if as_lessons else "examples")
+        key = self._key(digest, lessons.name if lessons else "examples")
         entry = self.cache.find(key)
         if entry is None:
             tally = _Tally(self)
             with self.cache.write(key) as new:
                 for piece in in_pieces(rows):
                     examples = tally.encode(piece)
-                    new.writer.write(self.task.lessons(examples) if as_lessons else examples)
+                    new.writer.write(lessons.of(examples) if lessons else examples)
                     (progress or Silent()).update(tally.n_rows)
                 new.lengths = tally.lengths()
             entry = self.cache.find(key)

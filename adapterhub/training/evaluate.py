@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from adapterhub.data.pieces import in_pieces
 from adapterhub.errors import TrainingError
 from adapterhub.tasks.batch import by_length
 from adapterhub.tasks.task import Evaluation, Example, Task
@@ -12,6 +13,8 @@ from adapterhub.training.forward import compute_outputs_of
 
 READ_ROWS, WRITTEN_ROWS = 64, 8
 """Sequences of one pass. Of what is written every token has a logit for each of the vocabulary's."""
+SORTED_ROWS = 4096
+"""Rows that are sorted by length together, and read from the disk where they are there."""
 
 
 def compute_outputs(model: torch.nn.Module, task: Task, examples: Sequence[Example], pad_id: int,
@@ -22,6 +25,18 @@ def compute_outputs(model: torch.nn.Module, task: Task, examples: Sequence[Examp
     """
     model.eval()
     batch_size = batch_size or (WRITTEN_ROWS if task.writes else READ_ROWS)
+    return [outputs for piece in in_pieces(examples, SORTED_ROWS)
+            for outputs in _outputs_of_piece(model, task, piece, pad_id, batch_size)]
+
+
+def evaluate_model(model: torch.nn.Module, task: Task, examples: Sequence[Example], labels: Sequence[str],
+                   pad_id: int) -> Evaluation:
+    """Measure a model on encoded rows."""
+    return task.evaluate(compute_outputs(model, task, examples, pad_id), examples, labels)
+
+
+def _outputs_of_piece(model: torch.nn.Module, task: Task, examples: Sequence[Example], pad_id: int,
+                      batch_size: int) -> list[list[torch.Tensor]]:
     device = next(model.parameters()).device
     places = [(i, k) for i, example in enumerate(examples) for k in range(len(example.sequences))]
     sequences = [examples[i].sequences[k] for i, k in places]
@@ -37,9 +52,3 @@ def compute_outputs(model: torch.nn.Module, task: Task, examples: Sequence[Examp
                 is_per_token = outputs.ndim == 3
                 results[i][k] = outputs[row, :sequences[j].n_outputs].clone() if is_per_token else outputs[row]
     return results
-
-
-def evaluate_model(model: torch.nn.Module, task: Task, examples: Sequence[Example], labels: Sequence[str],
-                   pad_id: int) -> Evaluation:
-    """Measure a model on encoded rows."""
-    return task.evaluate(compute_outputs(model, task, examples, pad_id), examples, labels)

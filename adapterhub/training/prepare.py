@@ -22,7 +22,7 @@ from adapterhub.tasks.table import find_task
 from adapterhub.tasks.task import Example, Task
 from adapterhub.training.arranged import Arranged
 from adapterhub.training.config import TrainConfig
-from adapterhub.training.encode import Encoded, Encoder, lengths_of
+from adapterhub.training.encode import Encoded, Encoder, Lessons, lengths_of
 from adapterhub.training.encoded_cache import EncodedCache
 from adapterhub.training.example_file import ExampleFile
 from adapterhub.training.lessons import arranged_lessons
@@ -90,8 +90,8 @@ def prepare(config: TrainConfig, task: Task, base: Base, data: TrainingRows, cac
     encoder = Encoder(task=task, base=base, labels=labels, max_length=config.length,
                       cache=EncodedCache(cache / CACHE_FOLDER))
     with PartialState().main_process_first():  # the others find the rows in the cache
-        encoded = {part: _encode(encoder, data, part, show, is_on_disk=config.stream, as_lessons=part in learned)
-                   for part in PARTS}
+        encoded = {part: _encode(encoder, data, part, show, is_on_disk=config.stream,
+                                 lessons=_lessons(config, task) if part in learned else None) for part in PARTS}
     order = None
     if config.oversample:
         order = oversample([label for part in learned for label in data.labels_of(part)], seed=config.seed)
@@ -117,12 +117,17 @@ def check_rows(config: TrainConfig, settings: Settings, show: ShowProgress = pro
     return prepare(config, task, base, data, settings.cache, show).report, config.length
 
 
+def _lessons(config: TrainConfig, task: Task) -> Lessons:
+    return Lessons(name=f"lessons, packed {config.pack}, with prompts {config.learn_prompts}",
+                   of=lambda examples: arranged_lessons(config, task.lessons(examples)))
+
+
 def _encode(encoder: Encoder, data: TrainingRows, part: str, show: ShowProgress, *, is_on_disk: bool,
-            as_lessons: bool) -> Encoded:
+            lessons: Lessons | None) -> Encoded:
     rows, digest = data.rows_of(part), data.digests[part]
     with show(f"encoding {part}", len(rows)) as progress:
         if is_on_disk:
-            return encoder.encode_to_disk(rows, digest, progress, as_lessons=as_lessons)
+            return encoder.encode_to_disk(rows, digest, progress, lessons)
         return encoder.encode(rows, digest, progress)
 
 
@@ -132,7 +137,7 @@ def _learned(config: TrainConfig, task: Task, parts: Sequence[Sequence[Example]]
     files = [part for part in parts if isinstance(part, ExampleFile)]
     if files:
         return Arranged(files, order)
-    lessons = arranged_lessons(config, task.lessons([example for part in parts for example in part]))
+    lessons = _lessons(config, task).of([example for part in parts for example in part])
     return lessons if order is None else [lessons[i] for i in order]
 
 

@@ -43,6 +43,8 @@ from adapterhub.training.shown import command_of, curve_of, measure_test, metric
 from adapterhub.training.trackers import require_trackers
 from adapterhub.training.watch import Display, Watcher
 
+Tell = Callable[[DataReport, int], None]
+"""Takes what was found in the rows, and the tokens that they are cut at."""
 METRIC_MOVES = 0.0005
 """Auto keeps 16 bits where the validation metric moves less than this; one above 1, less than this share of it."""
 
@@ -84,7 +86,7 @@ def train(config: TrainConfig, settings: Settings | None = None) -> Path:
 
 
 def run_training(config: TrainConfig, settings: Settings, show: ShowProgress = progress_bar, *, start: Start = "new",
-                 watchers: Sequence[Watcher] = (), tell: Callable[[DataReport, int], None] | None = None) -> TrainResult:
+                 watchers: Sequence[Watcher] = (), tell: Tell | None = None) -> TrainResult:
     """Train, measure on the test rows, and write the folder. Raises as `train`, before training where it can.
 
     `start`: "new"; "resume" goes on from the newest checkpoint of a stopped run with the same output; "finish" takes

@@ -64,6 +64,18 @@ def test_training_tells_its_rows_first_and_keeps_what_was_done(cli: Cli, rows: P
     assert told["n_removed"] == kept["rows_removed"] > 0
 
 
+def test_labels_are_renamed_and_weighed_by_a_file(cli: Cli, rows: Path, tiny_base_folder: Path,
+                                                 tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text("max_length = 32\n[label_map]\ntravel = 'trip'\n[class_weights]\ntrip = 3\n")
+    ran = cli("train", "--task", "text-classification", "--data", rows, "--base", tiny_base_folder, "--epochs", 1,
+              "--no-report", "--config", tmp_path / "run.toml", "--output", tmp_path / "out")
+    assert ran.exit_code == 0, ran.err
+    manifest = read_folder(tmp_path / "out").manifest
+    assert manifest.labels == ["card", "loan", "trip"]
+    assert manifest.training.hyperparameters["label_map"] == "travel=trip"
+    assert manifest.training.hyperparameters["class_weights"] == "trip=3.0"
+
+
 @pytest.mark.parametrize(("option", "value", "told"), [
     ("--column", "text", "--column 'text' is not FIELD=COLUMN."),
     ("--column", "text=body", "has no column 'body'; it has text, label."),

@@ -96,6 +96,13 @@ def test_one_text_with_several_labels_is_told_with_them(tmp_path: Path) -> None:
     assert [(conflict.text, conflict.answers) for conflict in report.conflicts] == [("What now", ["a", "b"])]
 
 
+def test_several_labels_of_one_text_have_no_order(tmp_path: Path) -> None:
+    rows = [{"text": f"t{i // 2}", "labels": ["a", "b"] if i % 2 else ["b", "a"]} for i in range(20)]
+    report = curated(write(tmp_path / "rows.jsonl", rows), columns=Columns(required=("text", "labels")),
+                     plan=SplitPlan()).report
+    assert (report.n_conflicts, report.n_repeated) == (0, 10)
+
+
 def test_several_answers_to_one_question_contradict_each_other_only_where_they_are_scored(tmp_path: Path) -> None:
     pairs = [{"query": f"q{i // 2}", "answer": f"a{i}"} for i in range(40)]
     plain = curated(write(tmp_path / "plain.jsonl", pairs), columns=PAIRS, plan=SplitPlan()).report

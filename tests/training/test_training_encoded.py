@@ -16,7 +16,7 @@ from adapterhub.tasks.task import Example
 from adapterhub.tasks.text_classification import TextClassification
 from adapterhub.training import encoded_cache
 from adapterhub.training.arranged import Arranged
-from adapterhub.training.encode import Encoder, lengths_of
+from adapterhub.training.encode import Encoder, Lessons, lengths_of
 from adapterhub.training.encoded_cache import EncodedCache
 from adapterhub.training.example_file import ExampleFile, open_writer
 
@@ -142,7 +142,8 @@ def test_lengths_are_those_before_the_cut(make_encoder: MakeEncoder) -> None:
 def test_rows_that_stay_on_the_disk_are_the_lessons_of_those_in_memory(make_encoder: MakeEncoder) -> None:
     encoder, rows = make_encoder("question-answering"), ROWS["question-answering"]
     lessons = encoder.task.lessons(encoder.encode_rows(rows, encoder.max_length))
-    found = encoder.encode_to_disk(rows, digest_of_rows(rows), as_lessons=True).examples
+    made = Lessons(name="lessons", of=encoder.task.lessons)
+    found = encoder.encode_to_disk(rows, digest_of_rows(rows), lessons=made).examples
     assert isinstance(found, ExampleFile)
     assert len(found) == len(lessons) > len(rows)
     assert plain(found) == plain(lessons)
@@ -151,7 +152,7 @@ def test_rows_that_stay_on_the_disk_are_the_lessons_of_those_in_memory(make_enco
 def test_arranged_examples_stand_in_their_order_any_number_of_times(make_encoder: MakeEncoder) -> None:
     encoder, rows = make_encoder(), ROWS["text-classification"]
     halves = [rows[:20], rows[20:]]
-    files = [encoder.encode_to_disk(half, digest_of_rows(half), as_lessons=True).examples for half in halves]
+    files = [encoder.encode_to_disk(half, digest_of_rows(half)).examples for half in halves]
     assert all(isinstance(file, ExampleFile) for file in files)
     whole = encoder.encode_rows(rows, encoder.max_length)
     order = [41, 0, 19, 20, 0]

@@ -11,17 +11,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from language_models import write_language_model
 from tiny import intent_rows, write_rows
 
 from adapterhub.adapter.folder import read_folder
 from adapterhub.adapter.peft_config import WEIGHTS_FILE
-from adapterhub.bases.load import Base
+from adapterhub.bases.load import Base, load_base
 from adapterhub.data.report import DataReport
 from adapterhub.errors import DataError, InvalidConfig, UnknownName
 from adapterhub.settings import Settings
 from adapterhub.tasks.class_weights import with_class_weights
 from adapterhub.tasks.table import find_task
 from adapterhub.tasks.task import IGNORED, Example
+from adapterhub.training import evaluate
 from adapterhub.training.config import TrainConfig
 from adapterhub.training.encode import Encoder
 from adapterhub.training.prepare import Prepared, prepare, read_data
@@ -142,6 +144,32 @@ def test_streamed_rows_give_the_same_adapter_to_the_bit(run_tiny: Callable[..., 
     assert streamed.manifest.metrics == whole.manifest.metrics
 
 
+@pytest.mark.parametrize("pack", [False, True])
+def test_streamed_texts_are_packed_as_those_in_memory(pack: bool, tiny_settings: Settings, tmp_path: Path) -> None:
+    base = load_base(str(write_language_model(tmp_path / "base", "gpt2")), cache=tiny_settings.cache)
+    rows = [{"prompt": f"anna {i}", "completion": " is in rome"} for i in range(30)]
+    data = write_rows(tmp_path / "rows.jsonl", rows)
+    made = []
+    for stream in (False, True):
+        config = TrainConfig(task="text-generation", data=str(data), output=tmp_path, base=str(base.source.folder),
+                             max_length=64, pack=pack, learn_prompts=True, stream=stream)
+        task = find_task(config.task)
+        made.append(prepare(config, task, base, read_data(config, task), tmp_path / "cache").inputs)
+    whole, streamed = made
+    assert [example.sequences for example in streamed.train] == [example.sequences for example in whole.train]
+    assert streamed.lengths == whole.lengths
+    assert (len(whole.train) < 21) == pack
+
+
+def test_rows_are_measured_alike_in_one_piece_and_in_several(run_tiny: Callable[..., TrainResult],
+                                                             monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    whole = run_tiny(output=tmp_path / "whole", fractions=(0.5, 0.0, 0.5))
+    monkeypatch.setattr(evaluate, "SORTED_ROWS", 5)
+    pieces = run_tiny(output=tmp_path / "pieces", fractions=(0.5, 0.0, 0.5))
+    assert pieces.evaluation.n_rows == whole.evaluation.n_rows == 21
+    assert pieces.evaluation == whole.evaluation
+
+
 def test_a_second_run_encodes_nothing(tiny_config: Config, tiny_base_folder: Path, tmp_path: Path,
                                       monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(registry=str(tmp_path), cache=tmp_path / "cache", data=None, shipped_registry=None)
@@ -175,6 +203,7 @@ import sys
 from pathlib import Path
 from adapterhub.bases.load import load_base
 from adapterhub.tasks.table import find_task
+from adapterhub.training import evaluate
 from adapterhub.training.config import TrainConfig
 from adapterhub.training.prepare import prepare, read_data
 import datasets, pyarrow.parquet, sklearn.utils.class_weight
