@@ -67,12 +67,15 @@ if TYPE_CHECKING:
 @setting("--source", "Of the data, for the card.")
 @click.option("--resume", "start", flag_value="resume", help="Go on with the stopped run of this --output.")
 @click.option("--finish", "start", flag_value="finish", help="Take that run's best epoch as it is.")
+@click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True,
+              help="Processes of this machine that share each step; `accelerate launch` does the same for several.")
 @click.option("--report", type=click.Path(path_type=Path), metavar="FILE",
               help="The page about the run, .html or .md.  [default: beside the folder]")
 @click.option("--no-report", is_flag=True, help="Write no page; one holds test rows that were answered wrong.")
 @json_option
 @guarded
-def train(config_file: Path | None, start: str | None, report: Path | None, no_report: bool, as_json: bool) -> None:
+def train(config_file: Path | None, start: str | None, processes: int, report: Path | None, no_report: bool,
+          as_json: bool) -> None:
     """Train one adapter and write its folder; the base stays as it is.
 
     Ctrl-C and SIGTERM stop the training after its step and keep a checkpoint; --resume goes on from there, with the
@@ -80,22 +83,27 @@ def train(config_file: Path | None, start: str | None, report: Path | None, no_r
     """
     from adapterhub.training.config_file import parse_config
 
-    settings = given_settings(config_file)
-    if start and "output" in settings:
+    given = given_settings(config_file)
+    if start and "output" in given:
         with waiting("loading torch, transformers and peft"):
             from adapterhub.training.run_folder import RunFolder
-        settings = {**RunFolder(Path(settings["output"])).read().config, **settings}
-    config = parse_config(settings)
+        given = {**RunFolder(Path(given["output"])).read().config, **given}
+    config = parse_config(given)
     if config.method == "full":
         raise InvalidConfig("Method 'full' fine-tunes a whole model, which is no adapter.",
                             hint="Give --method lora; `adapterhub demo` measures the two side by side.")
     report = None if no_report else train_page(config.output, report)
     with waiting("loading torch, transformers and peft"):
         from adapterhub.cli.train_report import write_train_report
+        from adapterhub.training.processes import run_in_processes
+        from adapterhub.training.ranks import process_state
         from adapterhub.training.run import run_training
         from adapterhub.training.run_folder import START
-    result = run_training(config, Settings.from_environment(), start=START[start],
-                          tell=None if as_json else print_rows)
+    settings = Settings.from_environment()
+    result = (run_training(config, settings, start=START[start], tell=None if as_json else print_rows)
+              if processes == 1 else run_in_processes(config, settings, processes, start=START[start]))
+    if not process_state().is_main_process:
+        return
     if report is not None:
         write_train_report(report, result)
     if as_json:

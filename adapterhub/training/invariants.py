@@ -26,6 +26,16 @@ def require_frozen(trained: TrainedModel, before: str) -> None:
                             hint="Report this with your configuration.")
 
 
+def require_whole(start: Mapping[str, torch.Tensor], trained: State) -> None:
+    """Raise TrainingError where a trained tensor is missing, or is only one process's slice of it."""
+    wanted = {name: tuple(value.shape) for name, value in start.items()}
+    found = {name: tuple(value.shape) for name, value in trained.items()}
+    if differing := sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name)):
+        raise TrainingError(f"{len(differing)} trained tensors are not whole, first {differing[0]}: "
+                            f"{found.get(differing[0], 'missing')} instead of {wanted.get(differing[0], 'nothing')}.",
+                            hint="Gather full tensors: with FSDP, use version 2 and FULL_STATE_DICT.")
+
+
 def require_moved(start: Mapping[str, torch.Tensor], trained: State) -> None:
     """Raise TrainingError where a B, or with other methods every tensor, is still what it was at the start.
 

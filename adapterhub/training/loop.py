@@ -21,6 +21,7 @@ from adapterhub.training.methods import TrainedModel
 from adapterhub.training.optimizer import build_optimizer, build_schedule
 from adapterhub.training.outcome import Outcome, chosen_metric, keep_best
 from adapterhub.training.prepare import LoopInputs
+from adapterhub.training.ranks import is_on_cpu
 from adapterhub.training.run_folder import RunFolder, Start
 from adapterhub.training.step import NotFinite, Stepper
 from adapterhub.training.stopping import StopRequest, stop_on_signals
@@ -39,9 +40,11 @@ def run_loop(config: TrainConfig, trained: TrainedModel, task: Task, inputs: Loo
     plan = config.plan_for(len(inputs.train))
     accelerator = _accelerator(config, run)
     if config.gradient_checkpointing:
-        trained.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        trained.model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     optimizer = build_optimizer(config, trained)
     schedule = build_schedule(config, optimizer, plan)
+    if accelerator.num_processes > 1:  # the model is the same in each; what they drop need not be
+        set_seed(config.seed + accelerator.process_index)
     model, optimizer, schedule = accelerator.prepare(trained.model, optimizer, schedule)
     # Accelerate wraps the model's own forward in autocast for good; here only the loss is computed in it, so that
     # what is measured, probed and exported afterwards is float32.
@@ -61,7 +64,8 @@ def run_loop(config: TrainConfig, trained: TrainedModel, task: Task, inputs: Loo
     if start != "finish":
         with stop_on_signals() as request:
             loop.run(request)
-    accelerator.end_training()
+    for tracker in accelerator.trackers:  # `end_training` would part the processes, who still meet at the export
+        tracker.finish()
     return outcome
 
 
@@ -168,9 +172,9 @@ class _Loop:
 def _accelerator(config: TrainConfig, run: RunFolder | None) -> Accelerator:
     is_bfloat16 = has_native_bfloat16() if config.precision == "auto" else config.precision == "bfloat16"
     # Each batch is spread over the processes, so that a step is the same step with any number of them.
-    accelerator = Accelerator(mixed_precision="bf16" if is_bfloat16 else "no",
+    accelerator = Accelerator(mixed_precision="bf16" if is_bfloat16 else "no", cpu=is_on_cpu(),
                               dataloader_config=DataLoaderConfiguration(split_batches=True),
-                              log_with=trackers_for(config.trackers, run.log) if run else None,
+                              log_with=(trackers_for(config.trackers, run.log) or None) if run else None,
                               project_dir=run.path if run else None)
     if run:
         accelerator.init_trackers(run.path.stem, config=config.hyperparameters())

@@ -3,12 +3,12 @@
 import errno
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 
 from adapterhub.adapter.manifest import DataFacts
 from adapterhub.bases.load import Base, load_base
@@ -16,7 +16,7 @@ from adapterhub.data.digest import digest_of_parts
 from adapterhub.data.report import DataReport
 from adapterhub.errors import InvalidConfig, TrainingError, TrainingStopped, UnknownName
 from adapterhub.files import require_free, storage_error
-from adapterhub.progress import ShowProgress, progress_bar
+from adapterhub.progress import Progress, ShowProgress, Silent, progress_bar
 from adapterhub.reporting.curve import Curve
 from adapterhub.reporting.findings import Findings
 from adapterhub.reporting.sections import card_tables
@@ -28,15 +28,16 @@ from adapterhub.training.config_file import config_to_plain
 from adapterhub.training.continuing import start_from
 from adapterhub.training.evaluate import evaluate_model
 from adapterhub.training.export import ExportFacts, export_folder, export_whole_model, rounded
-from adapterhub.training.invariants import frozen_digest, require_frozen, require_moved
+from adapterhub.training.invariants import frozen_digest, require_frozen, require_moved, require_whole
 from adapterhub.training.lessons import require_packable
 from adapterhub.training.loop import run_loop, seed_everything
-from adapterhub.training.methods import TrainedModel, build_model
+from adapterhub.training.methods import State, TrainedModel, build_model
 from adapterhub.training.outcome import Outcome, chosen_metric
 from adapterhub.training.peft_configs import require_options
 from adapterhub.training.plain_lora import as_plain_lora
 from adapterhub.training.prepare import LoopInputs, Prepared, prepare, read_data
 from adapterhub.training.preset import with_preset
+from adapterhub.training.ranks import process_state
 from adapterhub.training.remembered import remember_lower
 from adapterhub.training.run_folder import RunFacts, RunFolder, Start
 from adapterhub.training.shown import command_of, curve_of, measure_test, metrics_of
@@ -142,8 +143,9 @@ def _run(config: TrainConfig, base: Base, prepared: Prepared, run: RunFolder, st
     n_left_out = remember_lower(trained, task, inputs) if config.remember_lower else 0
     ahead = time.perf_counter() - ahead
     first = trained.state() if trained.is_adapter else {}
+    show = show if process_state().is_main_process else _show_nothing
     with show(f"training {name}", plan.n_steps) as progress:
-        outcome = _learn(config, trained, task, inputs, run, start, [Display(progress), *watchers])
+        outcome = _learn(config, trained, first, task, inputs, run, start, [Display(progress), *watchers])
     if n_left_out:
         # With all layers; `_store` puts what was trained there.
         trained = build_model(config, base, task, labels, n_steps=plan.n_steps)
@@ -157,21 +159,23 @@ def _run(config: TrainConfig, base: Base, prepared: Prepared, run: RunFolder, st
                         tables=card_tables(findings, curve), command=command_of(config, name),
                         found=prepared.report.facts(),
                         seconds=outcome.seconds + time.perf_counter() - started)
-    if PartialState().is_main_process:
+    if process_state().is_main_process:
         if trained.is_adapter:
             export_folder(config.output, config, base, task, trained, facts)
         else:
             export_whole_model(config.output, trained)
-    PartialState().wait_for_everyone()
+    process_state().wait_for_everyone()
     return TrainResult(folder=config.output if trained.is_adapter else None, outcome=outcome, curve=curve,
                        evaluation=findings.evaluation, findings=findings, report=prepared.report,
                        n_trained=n_trained, max_length=config.length, seconds_ahead=ahead)
 
 
-def _learn(config: TrainConfig, trained: TrainedModel, task: Task, inputs: LoopInputs, run: RunFolder, start: Start,
-           watchers: Sequence[Watcher]) -> Outcome:
-    """Run the loop, and hold it to what every adapter must show. Raises TrainingStopped where someone stopped it."""
-    before = trained.state() if trained.is_adapter else {}
+def _learn(config: TrainConfig, trained: TrainedModel, first: State, task: Task, inputs: LoopInputs, run: RunFolder,
+           start: Start, watchers: Sequence[Watcher]) -> Outcome:
+    """Run the loop, and hold it to what every adapter must show beside its `first` tensors.
+
+    Raises TrainingStopped where someone stopped it.
+    """
     frozen = frozen_digest(trained) if trained.is_adapter else ""
     outcome = run_loop(config, trained, task, inputs, watchers, run, start=start)
     if outcome.is_interrupted:
@@ -181,9 +185,15 @@ def _learn(config: TrainConfig, trained: TrainedModel, task: Task, inputs: LoopI
         raise TrainingError("The stopped run had not ended an epoch, so it has nothing to write.",
                             hint="Go on with --resume.")
     if trained.is_adapter:
+        require_whole(first, outcome.state)
         require_frozen(trained, frozen)
-        require_moved(before, outcome.state)
+        require_moved(first, outcome.state)
     return outcome
+
+
+@contextmanager
+def _show_nothing(title: str, total: int) -> Iterator[Progress]:
+    yield Silent()
 
 
 def _require_writable(output: Path) -> None:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from accelerate import PartialState
 from filelock import FileLock, Timeout
 
 from adapterhub.errors import DataError, InvalidConfig, StorageError
 from adapterhub.files import canonical_json, read_json, storage_errors, write_atomic
+from adapterhub.training.ranks import process_state
 
 RUN_SUFFIX = ".run"
 Start = Literal["new", "resume", "finish"]
@@ -45,7 +45,7 @@ class RunFolder:
 
     def open(self, start: Start, facts: RunFacts) -> None:
         """Begin anew, or take a stopped run up. Raises DataError, InvalidConfig or StorageError; see both."""
-        state = PartialState()
+        state = process_state()
         if state.is_main_process:
             if start == "new":
                 self._begin(facts)
@@ -96,14 +96,14 @@ class RunFolder:
 
     def finish(self) -> None:
         """Drop the checkpoints: the adapter folder is written. The log stays."""
-        if not PartialState().is_main_process:
+        if not process_state().is_main_process:
             return
         shutil.rmtree(self.checkpoints, ignore_errors=True)
         self._let_go()
 
     def leave(self) -> None:
         """Leave a run that did not finish: what it has stays, and nothing where it has no checkpoint."""
-        if not PartialState().is_main_process:
+        if not process_state().is_main_process:
             return
         self._let_go()
         if not self.is_stopped:
