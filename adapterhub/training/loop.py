@@ -64,6 +64,8 @@ def run_loop(config: TrainConfig, trained: TrainedModel, task: Task, inputs: Loo
     if start != "finish":
         with stop_on_signals() as request:
             loop.run(request)
+        if keeper and not outcome.is_interrupted and outcome.seconds >= config.checkpoint_seconds:
+            keeper.save(outcome)  # should the export fail, the work is not lost
     for tracker in accelerator.trackers:  # `end_training` would part the processes, who still meet at the export
         tracker.finish()
     return outcome

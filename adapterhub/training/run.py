@@ -104,12 +104,12 @@ def run_training(config: TrainConfig, settings: Settings, show: ShowProgress = p
     data = read_data(config, task)
     base = load_base(config.base, cache=settings.cache)
     run = RunFolder(config.output)
-    run.open(start, RunFacts(config=config_to_plain(config), data=digest_of_parts(data.digests),
-                             base=base.identity.fingerprint))
+    facts = RunFacts(config=config_to_plain(config), data=digest_of_parts(data.digests), base=base.identity.fingerprint)
     try:
+        run.open(start, facts)
         config = settled(config, base)
         prepared = prepare(config, task, base, data, settings.cache, show)
-        if tell is not None and PartialState().is_main_process:
+        if tell is not None and process_state().is_main_process:
             tell(prepared.report, config.length)
         result = _run(config, base, prepared, run, start, show, watchers)
     except BaseException:

@@ -103,7 +103,7 @@ class RunFolder:
 
     def leave(self) -> None:
         """Leave a run that did not finish: what it has stays, and nothing where it has no checkpoint."""
-        if not process_state().is_main_process:
+        if not process_state().is_main_process or not self._lock.is_locked:
             return
         self._let_go()
         if not self.is_stopped:

@@ -181,7 +181,8 @@ def test_full_device_is_told_and_nothing_is_left(place: str, run_tiny: Run, monk
         monkeypatch.setattr(export, "save_file", no_space_for_tensors)
     else:
         monkeypatch.setattr(os, "fsync", no_space)
-    with pytest.raises(StorageError, match=r"No space left on the device for .*out; nothing was kept\. Free some"):
+    told = r"No space left on the device for .*out(\.run/run\.json)?; nothing was kept\. Free some"
+    with pytest.raises(StorageError, match=told):
         run_tiny()
     assert nothing_is_left(tmp_path)
 
@@ -218,7 +219,7 @@ run_training(config, Settings(registry="r", cache=place / "cache", data=None, sh
                           check=False, capture_output=True, timeout=120)
     assert done.returncode == -signal.SIGKILL
     assert not (tmp_path / "out").exists()
-    assert {path.name[:5] for path in tmp_path.iterdir()} == {"cache", ".out."}  # the hidden remains
+    assert {path.name[:5] for path in tmp_path.iterdir()} == {"cache", ".out.", "out.r"}  # hidden; the run's log
 
 
 def test_taken_output_is_refused_before_training(run_tiny: Run, tmp_path: Path,
