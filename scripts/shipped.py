@@ -135,7 +135,9 @@ def publish(name, recipe, settings):  # type: ignore[no-untyped-def]
     from adapterhub.adapter.folder import read_folder
     from adapterhub.bases.load import load_base
     from adapterhub.registry import Registry
-    from adapterhub.runtime.measure import evaluate_adapter
+    from adapterhub.reporting.findings import findings_of
+    from adapterhub.reporting.sections import card_tables
+    from adapterhub.runtime.measure import measure_adapters
     from adapterhub.tasks.table import find_task
     from adapterhub.training.describe import write_card
 
@@ -143,15 +145,17 @@ def publish(name, recipe, settings):  # type: ignore[no-untyped-def]
     if not folder.is_dir():
         return
     config, manifest = config_of(name, recipe, settings), read_folder(folder).manifest
-    evaluation = evaluate_adapter(read_folder(folder), config.data, base="embedded", settings=settings,
-                                  columns=config.columns)
+    measured = measure_adapters({recipe.reference: read_folder(folder)}, config.data, base="embedded",
+                                settings=settings, columns=config.columns)[0]
+    evaluation = measured.evaluation
     for metric, value in evaluation.metrics.items():
         trained = manifest.metric(metric)
         if trained is None or abs(trained - value) > REPEATED:
             sys.exit(f"{name}: the runtime measures {metric} {value:.5f}, training measured {trained}.")
     figures = json.loads(path.read_text()) if path.is_file() else {}
     write_card(folder, find_task(recipe.task), evaluation, load_base("embedded", cache=settings.cache),
-               {REFERENCE_STEPS[arm]: metrics for arm, metrics in figures.items()})
+               {REFERENCE_STEPS[arm]: metrics for arm, metrics in figures.items()},
+               tables=card_tables(findings_of(measured)))
     version = registry.publish(folder, recipe.reference)
     if registry.aliases(recipe.reference).get("production") != version.version:
         registry.promote(version.reference, "production")

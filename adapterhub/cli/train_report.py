@@ -6,6 +6,7 @@ from pathlib import Path
 
 from adapterhub.adapter.folder import read_folder
 from adapterhub.adapter.manifest import Manifest
+from adapterhub.data.report import DataReport
 from adapterhub.reporting.page import write_page
 from adapterhub.reporting.section import Section
 from adapterhub.reporting.sections import curve_section, sections_of
@@ -18,15 +19,27 @@ def write_train_report(file: Path, result: TrainResult) -> None:
     manifest = read_folder(result.folder).manifest
     found = sections_of(result.findings, has_pictures=True) if result.evaluation.n_rows else []
     write_page(file, f"{result.folder.name}: {manifest.task} on {manifest.data.name}",
-               [*found, curve_section(result.curve, has_pictures=True), _facts(manifest, result), _settings(manifest)])
+               [*found, curve_section(result.curve, has_pictures=True), _rows(result.report), _facts(manifest, result),
+                _settings(manifest)])
+
+
+def _rows(report: DataReport) -> Section:
+    """Return what was found in the rows before they were learned; no text of theirs."""
+    shares = ("50%", "95%", "100%")
+    lines = [(part.name, f"{part.n_rows:,}", str(len(part.labels) or ""),
+              *(f"{part.lengths.quantiles.get(share, 0):,}" if part.lengths else "" for share in shares),
+              f"{part.lengths.n_cut:,}" if part.lengths else "") for part in report.parts]
+    found = ", ".join(f"{name.replace('_', ' ')}: {count:,}" for name, count in sorted(report.facts().items()) if count)
+    return Section(title="Rows", note=f"Found in them: {found}." if found else "No doubles and no contradictions.",
+                   header=("part", "rows", "labels", *(f"tokens of {share}" for share in shares), "rows cut"),
+                   lines=lines)
 
 
 def _facts(manifest: Manifest, result: TrainResult) -> Section:
     data, training = manifest.data, manifest.training
     size = sum(facts.size_bytes for facts in manifest.files.values())
     return Section(title="Data and cost", header=("what", "value"), lines=[
-        ("rows", ", ".join(f"{count:,} {part}" for part, count in data.n_rows.items())),
-        ("rows cut", f"{result.n_truncated:,} at {result.max_length} tokens"), ("data digest", data.digest),
+        ("tokens after which a text is cut", f"{result.max_length:,}"), ("data digest", data.digest),
         ("base", f"{manifest.base.id} ({manifest.base.fingerprint[:12]})"),
         ("trained parameters", f"{result.n_trained:,}"), ("adapter folder", f"{size:,} bytes"),
         ("epochs and steps", f"{result.outcome.epochs_done} and {result.outcome.n_steps:,}"),

@@ -13,7 +13,7 @@ from adapterhub.tasks.table import find_task
 from adapterhub.training.config import TrainConfig
 from adapterhub.training.evaluate import evaluate_model
 from adapterhub.training.loop import run_loop, seed_everything
-from adapterhub.training.methods import build_model
+from adapterhub.training.methods import TrainedModel, build_model
 from adapterhub.training.outcome import Outcome, chosen_metric
 from adapterhub.training.prepare import Prepared, prepare, read_data
 from adapterhub.training.run import settled
@@ -40,11 +40,16 @@ class TrialBed:
     def run(self, config: TrainConfig, watchers: Sequence[Watcher]) -> Outcome:
         """Train with a trial's settings, and write nothing. What a watcher raises ends it. Raises TrainingError."""
         inputs, task = self.prepared.inputs, self.prepared.task
-        seed_everything(config.seed)
         plan = config.plan_for(len(inputs.train))
         config = replace(config, epochs=plan.n_epochs, batch_size=plan.batch_size)
-        trained = build_model(config, self.base, task, inputs.labels, n_steps=plan.n_steps)
-        return run_loop(config, trained, task, inputs, watchers)
+        return run_loop(config, self.build(config), task, inputs, watchers)
+
+    def build(self, config: TrainConfig) -> TrainedModel:
+        """Build a trial's model. Raises InvalidConfig where the base has not its targets, or cannot do its method."""
+        inputs = self.prepared.inputs
+        seed_everything(config.seed)
+        return build_model(config, self.base, self.prepared.task, inputs.labels,
+                           n_steps=config.plan_for(len(inputs.train)).n_steps)
 
 
 def make_bed(config: TrainConfig, settings: Settings, show: ShowProgress) -> TrialBed:
@@ -61,10 +66,7 @@ def make_bed(config: TrainConfig, settings: Settings, show: ShowProgress) -> Tri
     if not inputs.validation:
         raise DataError(f"{config.data} has no validation rows, so no trial could be judged.",
                         hint="Give a folder with a validation part, or fractions with a second share above 0.")
-    seed_everything(config.seed)
-    plan = config.plan_for(len(inputs.train))
-    fresh = build_model(config, base, prepared.task, inputs.labels, n_steps=plan.n_steps)
-    evaluation = evaluate_model(fresh.model, prepared.task, inputs.validation, inputs.labels, inputs.pad_id)
-    metric = chosen_metric(config, prepared.task, evaluation)
-    return TrialBed(config=replace(config, metric=metric, epochs=plan.n_epochs), base=base, prepared=prepared,
-                    data=digest_of_parts(data.digests))
+    bed = TrialBed(config=replace(config, epochs=config.plan_for(len(inputs.train)).n_epochs), base=base,
+                   prepared=prepared, data=digest_of_parts(data.digests))
+    evaluation = evaluate_model(bed.build(config).model, prepared.task, inputs.validation, inputs.labels, inputs.pad_id)
+    return replace(bed, config=replace(bed.config, metric=chosen_metric(config, prepared.task, evaluation)))

@@ -13,7 +13,7 @@ from adapterhub.errors import TrainingError
 from adapterhub.files import canonical_json, require_free, write_atomic
 from adapterhub.progress import ShowProgress, progress_bar
 from adapterhub.searching.bed import TrialBed, make_bed
-from adapterhub.searching.space import Space
+from adapterhub.searching.space import Choice, Space
 from adapterhub.searching.study import TrialFacts, facts_of, make_pruner, open_study, suggest
 from adapterhub.settings import Settings
 from adapterhub.tasks.task import LOWER_IS_BETTER
@@ -67,6 +67,7 @@ def search(config: TrainConfig, space: Space, budget: Budget, settings: Settings
     require_free(config.output)
     space.require_fit(config)
     bed = make_bed(config, settings, show)
+    _require_buildable(bed, space)
     place, is_lower_better = study_folder(config.output), bed.metric in LOWER_IS_BETTER
     asked = {"rows": bed.data, "base": bed.base.identity.fingerprint, "metric": bed.metric, "pruner": pruner,
              "space": space.as_plain(), "setting": {name: value for name, value in config_to_plain(config).items()
@@ -90,6 +91,14 @@ def search(config: TrainConfig, space: Space, budget: Budget, settings: Settings
 def study_folder(output: Path) -> Path:
     """Return where the study of an output lies: beside it."""
     return output.with_name(output.name + FOLDER_SUFFIX)
+
+
+def _require_buildable(bed: TrialBed, space: Space) -> None:
+    """Build a model for each choice of targets and of method, so that a name the base has not is told now."""
+    for name in ("targets", "method"):
+        own = space.dimensions.get(name)
+        for value in own.values if isinstance(own, Choice) else ():
+            bed.build(with_params(bed.config, {name: value}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,6 +44,7 @@ def test_trials_are_shown_as_a_table(find: Callable[..., Ran], tmp_path: Path) -
 @pytest.mark.parametrize(("options", "told"), [
     (("--space", "rate=1:2"), "Unknown setting to search 'rate'"),
     (("--space", "rank=0|4"), "The space has rank 0: rank is 0, expected 1 to 256"),
+    (("--space", "targets=all-linear|nonesuch"), "'nonesuch'"),
     (("--metric", "f7"), "'f7'; known: accuracy, macro_f1"),
     (("--publish", "nothing"), "nothing"),
     (("--report", "page.pdf"), "page.pdf"),

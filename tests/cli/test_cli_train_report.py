@@ -23,7 +23,7 @@ def test_page_lies_beside_the_folder_with_figures_curve_and_facts(train: Callabl
     assert f"Wrote {page}" in ran.out
     text = page.read_text(encoding="utf-8")
     for told in ("95 % interval", "Scores per class", "Learning curve", "Data and cost", "trained parameters",
-                 "learning_rate", "data:image/svg+xml"):
+                 "tokens of 95%", "learning_rate", "data:image/svg+xml"):
         assert told in text
     assert not list((tmp_path / "out").glob("*.html")), "the folder holds what is published, and nothing else"
 

@@ -19,7 +19,7 @@ from adapterhub.searching.bed import TrialBed
 from adapterhub.searching.kept_base import keep_base
 from adapterhub.searching.search import NoTrialEnded, SearchResult
 from adapterhub.searching.space import parse_space
-from adapterhub.searching.study import STUDY_FILE
+from adapterhub.searching.study import STUDY_FILE, make_pruner
 from adapterhub.settings import Settings
 from adapterhub.tasks.loading import load_for
 from adapterhub.tasks.table import find_task
@@ -127,6 +127,26 @@ def test_trials_that_fall_behind_are_pruned(tiny_search: Search, tmp_path: Path,
     assert [(trial.state, list(trial.values)) for trial in found.trials] == [
         ("complete", [1, 2]), ("pruned", [1]), ("pruned", [1])]
     assert found.best.number == 1
+
+
+@pytest.mark.parametrize(("name", "is_pruned"), [("median", True), ("hyperband", True), ("none", False)])
+def test_pruners_end_what_is_far_behind_and_none_ends_nothing(name: str, is_pruned: bool) -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="maximize", pruner=make_pruner(name, 9))
+
+    def ends_early(value: float) -> bool:
+        trial = study.ask()
+        for epoch in range(1, 10):
+            trial.report(value, epoch)
+            if trial.should_prune():
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                return True
+        study.tell(trial, value)
+        return False
+
+    for value in (0.8, 0.82, 0.84, 0.86, 0.88, 0.9, 0.91, 0.92):
+        ends_early(value)
+    assert any(ends_early(0.1) for _ in range(6)) == is_pruned  # hyperband's brackets do not all look early
 
 
 def test_trial_that_diverges_is_a_finding_and_the_search_goes_on(tiny_search: Search, tmp_path: Path,
