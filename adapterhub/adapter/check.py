@@ -9,12 +9,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adapterhub.adapter.contents import AdapterTensors, Arrays, sort_out
+from adapterhub.adapter.contents import OTHER_SUFFIXES, AdapterTensors, Arrays, sort_out
 from adapterhub.adapter.folder import AdapterFolder
-from adapterhub.adapter.peft_config import CONFIG_FILE, METHOD_NAMES, PREFIX, WEIGHTS_FILE, PeftConfig
+from adapterhub.adapter.peft_config import (
+    CONFIG_FILE,
+    LORA,
+    METHOD_NAMES,
+    OTHER_NAMES,
+    PREFIX,
+    WEIGHTS_FILE,
+    PeftConfig,
+)
 from adapterhub.adapter.tensors import parse_tensors
 from adapterhub.errors import BaseMismatch, InvalidFolder
 
+_ZERO_AT_START = (".lora_E", ".vera_lambda_b", ".oft_R.weight")
+"""Where all of these are zero, AdaLoRA, VeRA and OFT change nothing."""
 SIZE_BUDGET = 0.5
 """An adapter file larger than this share of its base's bytes carries base weights by mistake."""
 
@@ -58,8 +68,8 @@ def check_folder(folder: AdapterFolder, base: BaseShapes | None = None) -> Adapt
 
 def _check_modules(tensors: AdapterTensors, config: PeftConfig, faults: list[str]) -> None:
     """Hold each module's tensors against what its method writes."""
-    if not tensors.modules:
-        faults.append(f"it holds no {METHOD_NAMES[config.peft_type]} tensor at all")
+    if not (tensors.shared if config.is_prompt else tensors.modules):
+        faults.append(f"it holds no {(METHOD_NAMES | OTHER_NAMES)[config.peft_type]} tensor at all")
     wanted = _wanted_suffixes(config)
     named = dict(tensors.named())
     for suffix, arrays in named.items():
@@ -68,13 +78,15 @@ def _check_modules(tensors: AdapterTensors, config: PeftConfig, faults: list[str
     for module in sorted(tensors.modules):
         missing = [suffix for suffix in wanted if module not in named[suffix]]
         faults += [f"tensor {PREFIX}{module}{suffix} is missing" for suffix in missing]
-        if not missing and not config.is_ia3:
+        if not missing and config.peft_type == LORA:
             _check_rank(tensors, module, config.rank_of(module), faults)
         if not config.has_target(module):
             faults.append(f"{module} has tensors but is no target module")
 
 
 def _wanted_suffixes(config: PeftConfig) -> list[str]:
+    if not config.is_served:
+        return list(OTHER_SUFFIXES.get(config.peft_type, ()))
     if config.is_ia3:
         return [".ia3_l"]
     extra = {".lora_magnitude_vector": config.use_dora, ".lora_B.bias": config.lora_bias}
@@ -93,6 +105,9 @@ def _check_values(arrays: Arrays, tensors: AdapterTensors, faults: list[str]) ->
         faults.append("every lora_B is zero, so the adapter changes nothing")
     if tensors.scale and all((array == 1).all() for array in tensors.scale.values()):
         faults.append("every ia3_l is one, so the adapter changes nothing")
+    faults += [f"every {suffix.removeprefix('.')} is zero, so the adapter changes nothing"
+               for suffix in _ZERO_AT_START if suffix in tensors.others and tensors.others[suffix]
+               and not any(array.any() for array in tensors.others[suffix].values())]
     faults += [f"tensor {PREFIX}{name} is all zero" for name, array in tensors.head.items()
                if name.endswith(".weight") and not array.any()]
 
@@ -151,5 +166,11 @@ def _check_shapes(tensors: AdapterTensors, module: str, shape: tuple[int, ...], 
         for kind, array in (("magnitude", tensors.magnitude.get(module)), ("bias", tensors.bias_b.get(module))):
             if array is not None and array.shape != (outputs,):
                 faults.append(f"{module} has a {kind} of shape {list(array.shape)}, expected [{outputs}]")
+    a, b = tensors.others.get(".lora_A", {}).get(module), tensors.others.get(".lora_B", {}).get(module)
+    if a is not None and b is not None and (b.shape[0], a.shape[-1]) not in (shape, shape[::-1]):
+        faults.append(f"{module} adapts a {[b.shape[0], a.shape[-1]]} weight, the base's is {list(shape)}")
+    outer = tensors.others.get(".vera_lambda_b", {}).get(module)
+    if outer is not None and outer.size not in shape:
+        faults.append(f"{module} has a VeRA vector of {outer.size}, the base's weight is {list(shape)}")
     if module in tensors.scale and tensors.scale[module].size not in shape:
         faults.append(f"{module} has an IA3 vector of {tensors.scale[module].size}, the base's weight is {list(shape)}")

@@ -11,6 +11,12 @@ from adapterhub.adapter.peft_config import PREFIX, PeftConfig
 Arrays = dict[str, np.ndarray[Any, Any]]
 _SUFFIXES = {".lora_A.weight": "delta_a", ".lora_B.weight": "delta_b", ".lora_B.bias": "bias_b",
              ".lora_magnitude_vector": "magnitude", ".lora_magnitude_vector.weight": "magnitude", ".ia3_l": "scale"}
+OTHER_SUFFIXES = {"ADALORA": (".lora_A", ".lora_B", ".lora_E"), "VERA": (".vera_lambda_b", ".vera_lambda_d"),
+                  "OFT": (".oft_R.weight",)}
+"""What each module has in a type that is not served."""
+_SHARED = {"VERA": ("base_model.vera_A", "base_model.vera_B"), "PROMPT_TUNING": ("prompt_embeddings",),
+           "PREFIX_TUNING": ("prompt_embeddings",)}
+"""Tensors that belong to no module, by their whole names."""
 _OLD_MAGNITUDE = ".lora_magnitude_vector.weight"
 """As some versions of PEFT wrote it."""
 _COPIES = (".original_module.", ".modules_to_save.")
@@ -35,24 +41,34 @@ class AdapterTensors:
     """Module of the base -> the bias that replaces its own."""
     head: Arrays = field(default_factory=dict)
     """Full parameter name inside the model with a head -> values."""
+    others: dict[str, Arrays] = field(default_factory=dict)
+    """PEFT's suffix -> module -> values, of a type that is not served."""
+    shared: Arrays = field(default_factory=dict)
+    """PEFT's whole name -> values that belong to no module: VeRA's matrices, the tokens of a prompt."""
 
     @property
     def modules(self) -> set[str]:
         """Every module that a method's own tensors change."""
-        return {*self.delta_a, *self.delta_b, *self.bias_b, *self.magnitude, *self.scale}
+        return {module for _, arrays in self.named() for module in arrays}
 
     def named(self) -> Iterator[tuple[str, Arrays]]:
         """Yield PEFT's suffix and the arrays under it, for the method's own tensors."""
         yield from ((suffix, getattr(self, kind)) for suffix, kind in _SUFFIXES.items() if suffix != _OLD_MAGNITUDE)
+        yield from self.others.items()
 
 
 def sort_out(arrays: Mapping[str, np.ndarray[Any, Any]], config: PeftConfig, faults: list[str]) -> AdapterTensors:
     """Sort a file's tensors; what is named as nothing known is told in `faults`."""
-    tensors = AdapterTensors()
+    tensors = AdapterTensors(others={suffix: {} for suffix in OTHER_SUFFIXES.get(config.peft_type, ())})
     for key, array in arrays.items():
         name = key.removeprefix(PREFIX)
         suffix = next((suffix for suffix in _SUFFIXES if name.endswith(suffix)), None)
-        if name == key:
+        other = next((suffix for suffix in tensors.others if name.endswith(suffix)), None)
+        if key in _SHARED.get(config.peft_type, ()):
+            tensors.shared[key] = array
+        elif other is not None and name != key:
+            tensors.others[other][name.removesuffix(other)] = array
+        elif name == key:
             faults.append(f"tensor {key} does not start with {PREFIX}")
         elif suffix is not None:
             getattr(tensors, _SUFFIXES[suffix])[name.removesuffix(suffix)] = array

@@ -37,7 +37,7 @@ class VerifiedFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterFolder(VerifiedFiles):
-    """The files of an adapter of a method that is served, its configuration parsed."""
+    """The files of an adapter of a method that is known, its configuration parsed; not every one is served."""
 
     config: PeftConfig
 
@@ -50,7 +50,7 @@ def read_folder(path: Path) -> AdapterFolder:
     """Read a folder and compare every digest.
 
     Raises DataError where it is absent; InvalidFolder for a missing, unexpected, changed or unsafe file, or for a
-    method that is not served.
+    method that is not known.
     """
     return _with_config(read_files(path))
 

@@ -19,6 +19,9 @@ PREFIX = "base_model.model."
 LORA, IA3 = "LORA", "IA3"
 METHOD_NAMES = {LORA: "LoRA", IA3: "IA3"}
 """PEFT's types that are served, with the names that people write."""
+OTHER_NAMES = {"ADALORA": "AdaLoRA", "VERA": "VeRA", "OFT": "OFT", "PROMPT_TUNING": "prompt tuning",
+               "PREFIX_TUNING": "prefix tuning"}
+"""Types that are trained, checked and published, and that the runtime does not serve."""
 
 # Knobs that change what the adapter computes and that this runtime does not compute: refused by name, never ignored.
 REFUSED_KNOBS = ("trainable_token_indices", "target_parameters", "layer_replication", "alora_invocation_tokens",
@@ -36,23 +39,28 @@ _NO_WEIGHTS = ("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_T
 _LAYER_NUMBER = regex.compile(r".*\.[^.]*\.(\d+)\.")
 
 
+_FIELDS_OF_ALL = ("peft_type", "task_type", "r", "bias", "target_modules", "exclude_modules", "layers_to_transform",
+                  "modules_to_save")
+"""Fields that mean the same in a configuration of any type."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeftConfig:
-    """The fields of one LoRA or IA3 configuration that decide its output."""
+    """The fields of one LoRA or IA3 configuration that decide its output; of other types those that a check needs."""
 
     __pydantic_config__ = ConfigDict(extra="ignore")
 
     peft_type: str
     task_type: str | None = None
     r: int = 0
-    """LoRA's rank; 0 for IA3, which has none."""
+    """LoRA's or VeRA's rank, the one that AdaLoRA aims at; 0 for types that have none."""
     lora_alpha: float = 1.0
     use_rslora: bool = False
     use_dora: bool = False
     lora_bias: bool = False
     bias: str = "none"
     init_lora_weights: bool | str = True
-    target_modules: list[str] | str
+    target_modules: list[str] | str = field(default_factory=list)
     exclude_modules: list[str] | str | None = None
     layers_to_transform: list[int] | int | None = None
     feedforward_modules: list[str] | str = field(default_factory=list)
@@ -65,6 +73,16 @@ class PeftConfig:
     def moves_base(self) -> bool:
         """Whether PEFT takes the initial product out of the frozen weight when it loads the adapter."""
         return self.init_lora_weights in _MOVING_STARTS
+
+    @property
+    def is_served(self) -> bool:
+        """Whether the runtime computes what this type computes."""
+        return self.peft_type in METHOD_NAMES
+
+    @property
+    def is_prompt(self) -> bool:
+        """Whether the method puts tokens of its own in front, and changes no module."""
+        return self.peft_type in ("PROMPT_TUNING", "PREFIX_TUNING")
 
     @property
     def is_ia3(self) -> bool:
@@ -107,16 +125,16 @@ _ADAPTER: TypeAdapter[PeftConfig] = TypeAdapter(PeftConfig)
 
 
 def parse_peft_config(data: bytes, folder: Path) -> PeftConfig:
-    """Parse `adapter_config.json`. Raises InvalidFolder with the field, or the knob that is not served."""
+    """Parse `adapter_config.json`. Raises InvalidFolder with the field, or the knob or type that is not known."""
     try:
         raw = json.loads(data)
-        config = _ADAPTER.validate_python(raw)
+        config = _ADAPTER.validate_python(_known_fields(raw))
     except (ValidationError, ValueError, RecursionError) as error:
         raise InvalidFolder(str(folder), [f"{CONFIG_FILE} cannot be read ({_first_line(error)})"]) from error
     if not isinstance(raw, dict):
         raise InvalidFolder(str(folder), [f"{CONFIG_FILE} is no JSON object"])
     faults = [f"{CONFIG_FILE} sets {knob}, which adapterhub does not serve" for knob in REFUSED_KNOBS if raw.get(knob)]
-    if config.peft_type not in METHOD_NAMES:
+    if config.peft_type not in (*METHOD_NAMES, *OTHER_NAMES):
         faults.append(f"method {config.peft_type} is not served, expected {' or '.join(METHOD_NAMES)}")
     if config.bias not in ("none", "lora_only", "all"):
         faults.append(f"{CONFIG_FILE} has bias {config.bias!r}, expected none, lora_only or all")
@@ -126,7 +144,7 @@ def parse_peft_config(data: bytes, folder: Path) -> PeftConfig:
                       "be found again; save it with PEFT's path_initial_model_for_weight_conversion")
     if config.peft_type == LORA and config.r < 1:
         faults.append(f"{CONFIG_FILE} has rank {config.r}, expected at least 1")
-    if not config.target_modules:
+    if not config.target_modules and not config.is_prompt:
         faults.append(f"{CONFIG_FILE} names no target module")
     faults += [f"{CONFIG_FILE} has rank {rank} for {pattern!r}, expected at least 1"
                for pattern, rank in config.rank_pattern.items() if rank < 1]
@@ -137,6 +155,21 @@ def parse_peft_config(data: bytes, folder: Path) -> PeftConfig:
     if faults:
         raise InvalidFolder(str(folder), faults, hint=_hint(config, folder))
     return config
+
+
+def require_served(config: PeftConfig, folder: Path) -> None:
+    """Raise InvalidFolder where the runtime does not compute what this method computes, with the way out."""
+    if not config.is_served:
+        fault = f"method {config.peft_type} is not served, expected {' or '.join(METHOD_NAMES)}"
+        raise InvalidFolder(str(folder), [fault], hint=_hint(config, folder))
+
+
+def _known_fields(raw: Any) -> Any:
+    """Leave out fields that another type uses by the same name for something else."""
+    if not isinstance(raw, dict) or raw.get("peft_type") not in list(OTHER_NAMES):  # which may be unhashable
+        return raw
+    known = {name: raw[name] for name in _FIELDS_OF_ALL if raw.get(name) is not None}
+    return known | ({"r": raw["target_r"]} if "target_r" in raw else {})
 
 
 def _hint(config: PeftConfig, folder: Path) -> str:

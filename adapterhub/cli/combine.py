@@ -134,7 +134,7 @@ def export_model(adapter: str, output: Path, base: str | None, place: str | None
 
 
 def _files(adapter: str, registries: "Registries") -> "VerifiedFiles":
-    """Read an adapter of any method: a folder, or what a registry holds; one in a bucket must be of a served method."""
+    """Read an adapter of any method: a folder, or what a registry holds; one in a bucket must be of a known method."""
     from adapterhub.adapter.folder import read_files
 
     if Path(adapter).is_dir():

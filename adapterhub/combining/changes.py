@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adapterhub.adapter.contents import AdapterTensors
-from adapterhub.adapter.peft_config import METHOD_NAMES, PeftConfig
+from adapterhub.adapter.peft_config import METHOD_NAMES, OTHER_NAMES, PeftConfig
 from adapterhub.combining.low_rank import LowRank, Products
 
 WEIGHT, SCALE = "weight", "scale"
@@ -44,6 +44,8 @@ def products_of(tensors: AdapterTensors, config: PeftConfig) -> Products:
 
 def why_base_is_needed(config: PeftConfig) -> str:
     """Say why an adapter's change of a weight cannot be told from its own tensors; empty where it can."""
+    if not config.is_served:
+        return "its change is told by PEFT alone; convert it to LoRA to compare it"
     if config.use_dora:
         return "DoRA's change depends on the base's weights"
     if config.moves_base:
@@ -63,7 +65,7 @@ def beside_products(config: PeftConfig) -> tuple[str, ...]:
 
 def method_name(config: PeftConfig) -> str:
     """Return the method as people write it."""
-    return "DoRA" if config.use_dora else METHOD_NAMES[config.peft_type]
+    return "DoRA" if config.use_dora else (METHOD_NAMES | OTHER_NAMES)[config.peft_type]
 
 
 def _diagonal(vector: "np.ndarray[tuple[int, ...], np.dtype[np.floating]]") -> LowRank:

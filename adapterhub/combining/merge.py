@@ -16,7 +16,7 @@ from adapterhub.adapter.check import check_folder
 from adapterhub.adapter.contents import AdapterTensors
 from adapterhub.adapter.folder import AdapterFolder
 from adapterhub.adapter.manifest import CombinationFacts, DataFacts
-from adapterhub.adapter.peft_config import PREFIX
+from adapterhub.adapter.peft_config import PREFIX, require_served
 from adapterhub.bases.load import Base
 from adapterhub.combining.changes import beside_products, method_name, products_of, why_base_is_needed
 from adapterhub.combining.heads import averaged_head, own_head
@@ -110,7 +110,8 @@ def _require_merging(parents: Sequence[Parent], config: MergeConfig) -> None:
 
 
 def _served(parent: Parent) -> AdapterFolder:
-    assert isinstance(parent.files, AdapterFolder), "only methods that are served are merged"
+    assert isinstance(parent.files, AdapterFolder), "adapters of known methods are merged"
+    require_served(parent.files.config, parent.files.path)
     return parent.files
 
 

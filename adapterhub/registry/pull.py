@@ -96,7 +96,7 @@ def verify(store: Store, version: Version, base: BaseShapes | None = None,
     if signer := who_signed(store, version, content.files[MANIFEST_FILE], trusted):
         shown = f"it is signed by {signer.name}" if signer.is_confirmed else f"the signature (it is {signer.name})"
         (checks if signer.is_confirmed else not_checked).append(shown)
-    n_tensors = len(tensors.delta_a) + len(tensors.delta_b) + len(tensors.head)
+    n_tensors = sum(len(arrays) for _, arrays in tensors.named()) + len(tensors.shared) + len(tensors.head)
     return Verification(version=version, checks=tuple(checks), not_checked=tuple(not_checked), n_tensors=n_tensors)
 
 

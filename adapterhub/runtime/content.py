@@ -14,7 +14,7 @@ import torch
 from adapterhub.adapter.check import BaseShapes, check_folder
 from adapterhub.adapter.contents import AdapterTensors
 from adapterhub.adapter.folder import AdapterFolder
-from adapterhub.adapter.peft_config import CONFIG_FILE, PREFIX, WEIGHTS_FILE, PeftConfig
+from adapterhub.adapter.peft_config import CONFIG_FILE, PREFIX, WEIGHTS_FILE, PeftConfig, require_served
 from adapterhub.errors import BaseMismatch, InvalidFolder, PredictionError
 from adapterhub.runtime.methods import LayerFactors, factors_of
 from adapterhub.runtime.slot_linear import SlotLayer, shapes_of
@@ -67,6 +67,7 @@ class AdapterReader:
 
         Raises BaseMismatch, InvalidFolder as `check_folder`; PredictionError where it changes what cannot be shared.
         """
+        require_served(folder.config, folder.path)
         header = _header_of(folder)
         key = _structure(folder, header)
         plan = self._plans.get(key)

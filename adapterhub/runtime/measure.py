@@ -82,11 +82,11 @@ def _answers(folder: AdapterFolder, model: ScoringModel, task: Task, rows: Seque
 
 
 def verify_probe(folder: AdapterFolder, base: Base) -> float | None:
-    """Return the largest difference to the recorded probe outputs, None where none were recorded.
+    """Return the largest difference to the recorded probe outputs, None where none were recorded or none is served.
 
     Raises InvalidFolder where it is too large, or no number.
     """
-    if not folder.manifest.probe:
+    if not folder.manifest.probe or not folder.config.is_served:
         return None
     task = find_task(folder.manifest.task)
     examples = probe_examples(task, [row.input_ids for row in folder.manifest.probe])

@@ -1,5 +1,7 @@
-"""AdaLoRA's budget of ranks while it trains, and what of it goes into the file.
+"""AdaLoRA's budget of ranks while it trains.
 
+The file holds every rank, those taken away with a value of zero: PEFT's own pattern, which leaves them out, makes it
+warn at each load that the pattern is ignored.
 Source: Zhang et al. 2023 (AdaLoRA), arXiv 2303.10512; the allocation is PEFT's own.
 """
 
@@ -9,7 +11,7 @@ from typing import Any
 import torch
 from peft import AdaLoraModel, PeftModel
 
-_VALUES, _SIDES = ".lora_E", (".lora_A", ".lora_B")
+_SIDES = (".lora_A", ".lora_B")
 
 
 class RankBudget:
@@ -53,21 +55,3 @@ class RankBudget:
         allocator.exp_avg_ipt, allocator.exp_avg_unc = dict(state["average"]), dict(state["uncertainty"])
         allocator.ipt = {name: torch.zeros_like(value) for name, value in allocator.exp_avg_ipt.items()}
         self._pattern = state["rank_pattern"]
-
-
-def trimmed(state: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, list[bool]]]:
-    """Leave out the ranks whose value is zero, and return PEFT's rank pattern with what is left.
-
-    A layer that lost all keeps one, since PEFT cannot load none; its value is zero as well.
-    """
-    kept, pattern = dict(state), {}
-    for name in [name for name in state if name.endswith(_VALUES)]:
-        module = name.removesuffix(_VALUES)
-        mask = state[name].flatten() != 0
-        if not mask.any():
-            mask[0] = True
-        kept[name] = state[name][mask]
-        kept[f"{module}.lora_A"], kept[f"{module}.lora_B"] = (state[f"{module}.lora_A"][mask],
-                                                              state[f"{module}.lora_B"][:, mask])
-        pattern[f"{module.removeprefix('base_model.model.')}{_VALUES}"] = [bool(value) for value in mask]
-    return kept, pattern

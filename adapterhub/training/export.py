@@ -35,7 +35,6 @@ from adapterhub.files import canonical_json, folder_written_whole, read_json, sh
 from adapterhub.tasks.loading import load_for
 from adapterhub.tasks.probe import draw_rows, probe_examples
 from adapterhub.tasks.task import Evaluation, Task
-from adapterhub.training.adalora import trimmed
 from adapterhub.training.config import TrainConfig
 from adapterhub.training.describe import card_of
 from adapterhub.training.evaluate import compute_outputs
@@ -73,10 +72,9 @@ def export_folder(output: Path, config: TrainConfig, base: Base, task: Task, tra
     Raises TrainingError where it did not; DataError where `output` is taken; StorageError where it cannot be written.
     """
     state = {name: value.to(facts.dtype) for name, value in trained.state().items()}
-    state, ranks = trimmed(state) if trained.budget else (state, None)
     probe = _probe(trained.model, task, base)
     with folder_written_whole(output) as folder, _tensor_errors_as_os_errors():
-        _write_peft_files(folder, trained, state, ranks, base)
+        _write_peft_files(folder, trained, state, base)
         manifest = _manifest(folder, config, base, task, trained, state, facts, probe)
         card = card_of(manifest, task, facts.evaluation, base, tables=facts.tables, command=facts.command)
         (folder / CARD_FILE).write_text(card, encoding="utf-8")
@@ -108,8 +106,7 @@ def _tensor_errors_as_os_errors() -> Iterator[None]:
         raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
-def _write_peft_files(folder: Path, trained: TrainedModel, state: State, ranks: dict[str, list[bool]] | None,
-                      base: Base) -> None:
+def _write_peft_files(folder: Path, trained: TrainedModel, state: State, base: Base) -> None:
     assert isinstance(trained.model, PeftModel), "only adapters are exported"
     trained.model.save_pretrained(str(folder), save_embedding_layers=False)
     (folder / CARD_FILE).unlink(missing_ok=True)  # PEFT's template holds 39 blanks; ours is filled in
@@ -122,7 +119,6 @@ def _write_peft_files(folder: Path, trained: TrainedModel, state: State, ranks: 
     # PEFT writes this machine's path, and head names that the architecture does not have.
     raw |= {"base_model_name_or_path": base.hub_id, "revision": base.source.revision, "inference_mode": True,
             "modules_to_save": trained.head_modules or None, "target_modules": sorted(trained.target_modules)}
-    raw |= {"rank_pattern": ranks} if ranks else {}
     (folder / CONFIG_FILE).write_bytes(canonical_json(raw))
 
 

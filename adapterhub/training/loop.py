@@ -50,7 +50,10 @@ def run_loop(config: TrainConfig, trained: TrainedModel, task: Task, inputs: Loo
     # what is measured, probed and exported afterwards is float32.
     accelerator.unwrap_model(model, keep_fp32_wrapper=False)
     stepper = Stepper(config=config, task=task, model=model, parameters=trained.parameters(), optimizer=optimizer,
-                      schedule=schedule, accelerator=accelerator, pad_id=inputs.pad_id, n_pieces=config.accumulation)
+                      schedule=schedule, accelerator=accelerator, pad_id=inputs.pad_id, n_pieces=config.accumulation,
+                      budget=trained.budget)
+    if trained.budget:
+        accelerator.register_for_checkpointing(trained.budget)
     keeper = Checkpoints(run.checkpoints, accelerator, trained, config.checkpoint_seconds) if run else None
     outcome = Outcome(state={}, n_pieces=config.accumulation)
     if keeper and run and start != "new":
@@ -111,7 +114,7 @@ class _Loop:
         examples: list[Example] = [self.inputs.train[i] for i in rows]
         rate, started = stepper.optimizer.param_groups[0]["lr"], time.perf_counter()
         try:
-            loss, norm = stepper.take(examples)
+            loss, norm = stepper.take(examples, outcome.n_steps + 1)
         except NotFinite as fault:
             if outcome.n_steps:
                 self._save()

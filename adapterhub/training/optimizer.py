@@ -1,15 +1,27 @@
 """The optimiser and its schedule: torch's AdamW over what is trained, transformers' schedules over the run's steps."""
 
 import torch
+from peft import PeftModel
+from peft.optimizers import create_loraplus_optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
 from adapterhub.training.config import StepPlan, TrainConfig
 from adapterhub.training.methods import TrainedModel
+from adapterhub.training.peft_configs import extra_option
 
 
 def build_optimizer(config: TrainConfig, trained: TrainedModel) -> torch.optim.Optimizer:
-    """Return the optimiser over the trained tensors."""
+    """Return the optimiser over the trained tensors; with LoRA+ B has a rate of its own.
+
+    Source: Hayou et al. 2024 (LoRA+), arXiv 2402.12354; the groups are PEFT's.
+    """
+    if config.method == "loraplus":
+        assert isinstance(trained.model, PeftModel), "LoRA+ is an adapter's"
+        optimizer: torch.optim.Optimizer = create_loraplus_optimizer(
+            trained.model, torch.optim.AdamW, lr=config.rate, loraplus_weight_decay=config.weight_decay,
+            loraplus_lr_ratio=extra_option(config, "loraplus_lr_ratio"))
+        return optimizer
     return torch.optim.AdamW(trained.parameters(), lr=config.rate, weight_decay=config.weight_decay)
 
 

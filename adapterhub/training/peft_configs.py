@@ -72,6 +72,9 @@ def checked_options(config: TrainConfig, method: Method) -> dict[str, Any]:
             raise UnknownName(f"option of {config.method}", name,
                               {*known, *method.extras} - {*own, *_OURS, *_NOT_SERVED, *_NEED_ROWS})
     options = {name: _typed(name, value, method) for name, value in given.items()}
+    if options.get("bias") == "all":
+        raise InvalidConfig("bias is 'all', which the runtime does not serve.",
+                            hint="Give lora_only: the biases of the adapted layers.")
     _require_start(options | dict(method.fixed))
     return options
 
@@ -148,7 +151,7 @@ def _require_budget(config: TrainConfig, options: Mapping[str, Any], n_steps: in
 
 def _require_start(options: Mapping[str, Any]) -> None:
     start = options.get("init_lora_weights", True)
-    if isinstance(start, str) and not _STARTS.fullmatch(start):
+    if not isinstance(start, bool) and not (isinstance(start, str) and _STARTS.fullmatch(start)):
         raise InvalidConfig(f"init_lora_weights is {start!r}, expected gaussian, orthogonal, olora, pissa or "
                             "pissa_niter_N.", hint="The others need passes over the rows before training.")
     if isinstance(start, str) and start.startswith(("pissa", "olora")):
@@ -171,6 +174,8 @@ def _own_settings(method: Method) -> dict[str, str]:
 
 def _typed(name: str, value: Any, method: Method) -> Any:
     """Return an option's value as its field's type. Raises InvalidConfig."""
+    if name == "init_lora_weights":
+        return value  # PEFT's type leaves `pissa_niter_N` out; `_require_start` knows better
     hints = get_type_hints(_class_of(method))
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(hints[name], config=ConfigDict(arbitrary_types_allowed=True))

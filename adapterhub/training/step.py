@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from adapterhub.errors import TrainingError
 from adapterhub.tasks.task import Example, Task
+from adapterhub.training.adalora import RankBudget
 from adapterhub.training.config import TrainConfig
 from adapterhub.training.forward import compute_loss
 
@@ -36,9 +37,13 @@ class Stepper:
     pad_id: int
     n_pieces: int
     """Passes per step; doubled where memory does not suffice."""
+    budget: RankBudget | None = None
+    """AdaLoRA's."""
 
-    def take(self, examples: Sequence[Example]) -> tuple[float, float]:
+    def take(self, examples: Sequence[Example], number: int) -> tuple[float, float]:
         """Make one step with a batch's rows; return its loss and the gradient's norm before clipping.
+
+        `number` is the step's, from 1.
 
         Raises NotFinite before anything moved; TrainingError where memory does not suffice for a single row.
         """
@@ -49,6 +54,8 @@ class Stepper:
             raise NotFinite(f"The gradient's norm became {norm}")
         self.optimizer.step()
         self.schedule.step()
+        if self.budget:
+            self.budget.after_step(number)
         self.optimizer.zero_grad()
         return loss, norm
 
@@ -76,6 +83,8 @@ class Stepper:
     def _pass(self, piece: Sequence[Example], share: float) -> float:
         with self.accelerator.autocast():
             loss = compute_loss(self.model, self.task, piece, self.pad_id, self.accelerator.device)
+            if self.budget:
+                loss = loss + self.budget.penalty()
         value = float(loss.detach())
         if not math.isfinite(value):
             self.optimizer.zero_grad()

@@ -211,3 +211,15 @@ def test_killed_run_goes_on_to_the_bit(step: int, tiny_base_folder: Path, tiny_r
     assert not (tmp_path / "out").exists()
     subprocess.run([*command, "--resume"], env=environment, check=True, capture_output=True, timeout=120)
     assert weights(tmp_path / "out") == uninterrupted
+
+
+@pytest.mark.parametrize(("method", "changes"), [("adalora", {"rank": 2}), ("pissa", {}), ("loraplus", {})])
+def test_method_with_a_state_of_its_own_goes_on_to_the_bit(method: str, changes: dict[str, object], run: Run,
+                                                           tmp_path: Path) -> None:
+    """Twelve steps are three epochs: AdaLoRA's budget is being cut at step 5, and its ranks stay from step 6."""
+    whole = run(method=method, output=tmp_path / "whole", **changes).folder
+    stop(run, 5, method=method, **changes)
+    folder = run(start="resume", method=method, **changes).folder
+    assert whole
+    assert folder
+    assert weights(folder) == weights(whole)
