@@ -50,7 +50,7 @@ def test_python_runs_and_prints_what_is_said(place: Path) -> None:
 
 
 def test_commands_run_and_print_what_is_said(place: Path) -> None:
-    (console,) = blocks("console")
+    console = "".join(blocks("console"))
     lines = [line for line in console.splitlines(keepends=True) if line.startswith(("$ ", "> "))]
     stated = "".join(line for line in console.splitlines(keepends=True) if not line.startswith(("$ ", "> ")))
     assert_as_stated(stated, run(["bash", "-ec", "".join(line[2:] for line in lines)], place))
