@@ -25,7 +25,7 @@ _TIMES = ("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%
 
 def place_option(command: Callable[P, None]) -> Callable[P, None]:
     """Add `--feedback`."""
-    return click.option("--feedback", "place", metavar="PLACE",
+    return click.option("--feedback", "feedback_place", metavar="PLACE",
                         help="Where `adapterhub serve` keeps it: a file or a SQLAlchemy URL; default: "
                              "ADAPTERHUB_FEEDBACK, else your data folder.")(command)
 
@@ -57,12 +57,12 @@ def feedback() -> None:
 @json_option
 @guarded
 def list_feedback(adapter: str | None, holder: str | None, since: datetime | None, until: datetime | None, limit: int,
-                  place: str | None, as_json: bool) -> None:
+                  feedback_place: str | None, as_json: bool) -> None:
     """List feedback, newest first."""
     from adapterhub.feedback.reading import feedback_of
 
-    with _store(place) as store, store.reading() as connection:
-        lines = list(feedback_of(connection, _chosen(adapter, holder, since, until), n_most=limit,
+    with opened_store(feedback_place) as store, store.reading() as connection:
+        lines = list(feedback_of(connection, chosen_feedback(adapter, holder, since, until), n_most=limit,
                                  is_newest_first=True))
     if as_json:
         print_json([_facts(line) for line in lines])
@@ -82,13 +82,13 @@ def list_feedback(adapter: str | None, holder: str | None, since: datetime | Non
 @json_option
 @guarded
 def export(output: Path, adapter: str | None, holder: str | None, since: datetime | None, until: datetime | None,
-           as_training_rows: bool, place: str | None, as_json: bool) -> None:
+           as_training_rows: bool, feedback_place: str | None, as_json: bool) -> None:
     """Write feedback as JSON lines, oldest first, with the texts that are kept; - writes to standard output."""
     from adapterhub.feedback.lessons import newest_lessons
     from adapterhub.feedback.reading import feedback_of
 
-    with _store(place) as store, store.reading() as connection:
-        lines = feedback_of(connection, _chosen(adapter, holder, since, until))
+    with opened_store(feedback_place) as store, store.reading() as connection:
+        lines = feedback_of(connection, chosen_feedback(adapter, holder, since, until))
         values = newest_lessons(lines) if as_training_rows else map(_facts, lines)
         n_lines = _write_lines(output, values)
     if as_json and str(output) != "-":
@@ -102,13 +102,13 @@ def export(output: Path, adapter: str | None, holder: str | None, since: datetim
 @place_option
 @json_option
 @guarded
-def stats(adapter: str | None, holder: str | None, since: datetime | None, until: datetime | None, place: str | None,
-          as_json: bool) -> None:
+def stats(adapter: str | None, holder: str | None, since: datetime | None, until: datetime | None,
+          feedback_place: str | None, as_json: bool) -> None:
     """Count, for each version, what it answered and what people said of it."""
     from adapterhub.feedback.reading import figures_of
 
-    with _store(place) as store, store.reading() as connection:
-        figures = figures_of(connection, _chosen(adapter, holder, since, until))
+    with opened_store(feedback_place) as store, store.reading() as connection:
+        figures = figures_of(connection, chosen_feedback(adapter, holder, since, until))
     if as_json:
         print_json([_figures(line) for line in figures])
     else:
@@ -128,7 +128,7 @@ def stats(adapter: str | None, holder: str | None, since: datetime | None, until
 @json_option
 @guarded
 def forget(answer_id: str | None, holder: str | None, since: datetime | None, until: datetime | None, yes: bool,
-           place: str | None, as_json: bool) -> None:
+           feedback_place: str | None, as_json: bool) -> None:
     """Forget one answer, a holder or a period, for good: answers, feedback and texts."""
     from adapterhub.feedback.forgetting import forget_answer, forget_holder, forget_period
 
@@ -140,7 +140,7 @@ def forget(answer_id: str | None, holder: str | None, since: datetime | None, un
             f"what was answered or said from {_iso(since) or 'the beginning'} until {_iso(until) or 'now'}")
     if not yes:
         click.confirm(f"Forget {told} for good?", abort=True, err=True)
-    with _store(place) as store:
+    with opened_store(feedback_place) as store:
         if answer_id is not None:
             gone = store.write(lambda connection: forget_answer(connection, answer_id))
         elif holder is not None:
@@ -160,35 +160,38 @@ def forget(answer_id: str | None, holder: str | None, since: datetime | None, un
 @place_option
 @json_option
 @guarded
-def expire(texts_days: float, answers_days: float, place: str | None, as_json: bool) -> None:
+def expire(texts_days: float, answers_days: float, feedback_place: str | None, as_json: bool) -> None:
     """Forget what is past its time; a running server does so by itself."""
     from adapterhub.feedback.forgetting import Retention
     from adapterhub.feedback.forgetting import expire as expire_in
     from adapterhub.feedback.records import now_ms
 
     retention = Retention(texts_days=texts_days, answers_days=answers_days)
-    with _store(place) as store:
+    with opened_store(feedback_place) as store:
         gone = store.write(lambda connection: expire_in(connection, retention, now_ms()))
         store.wipe()
     _tell_gone(gone, as_json=as_json)
 
 
 @contextmanager
-def _store(place: str | None) -> "Iterator[FeedbackStore]":
+def opened_store(feedback_place: str | None) -> "Iterator[FeedbackStore]":
+    """Give the store that was named, or the environment's. Raises InvalidConfig, StorageError."""
     from adapterhub.cli.extras import require_extra
 
     require_extra("server", ("sqlalchemy",))
     from adapterhub.feedback.place import default_place
     from adapterhub.feedback.store import FeedbackStore
 
-    store = FeedbackStore(default_place() if place is None else place, creates=False)
+    store = FeedbackStore(default_place() if feedback_place is None else feedback_place, creates=False)
     try:
         yield store
     finally:
         store.close()
 
 
-def _chosen(adapter: str | None, holder: str | None, since: datetime | None, until: datetime | None) -> "Chosen":
+def chosen_feedback(adapter: str | None, holder: str | None, since: datetime | None,
+                    until: datetime | None) -> "Chosen":
+    """Return what options choose. Raises InvalidReference."""
     from adapterhub.adapter.reference import parse_path
     from adapterhub.feedback.reading import Chosen
 

@@ -14,6 +14,7 @@ from adapterhub.cli.generate import generate
 from adapterhub.cli.predict import predict
 from adapterhub.cli.registry import history, list_adapters, promote, publish, pull, rollback, show, verify
 from adapterhub.cli.registry_admin import at, backup, copy_adapters, policy, restore, sweep, watch, yank
+from adapterhub.cli.retrain import retrain
 from adapterhub.cli.search import breaks, fits, search
 from adapterhub.cli.search_hyperparameters import search_hyperparameters
 from adapterhub.cli.serve import serve
@@ -30,5 +31,5 @@ def main() -> None:
 for command in (train, evaluate, search_hyperparameters, publish, list_adapters, search, show, pull, verify, promote,
                 rollback, history,
                 predict, generate, demo, doctor, gate, at, yank, sweep, copy_adapters, backup, restore, watch, policy,
-                fits, breaks, diff, merge, convert, export_model, serve, token, feedback, data):
+                fits, breaks, diff, merge, convert, export_model, serve, token, feedback, retrain, data):
     main.add_command(command)
