@@ -1,11 +1,13 @@
 """Rows of one part to examples: from the cache where it has them, else piece by piece, and measured on the way."""
 
+import gc
 import hashlib
 import importlib.metadata
 import inspect
 import logging
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,15 +59,16 @@ class Encoder:
     def encode(self, rows: Sequence[Row], digest: str, progress: Progress | None = None) -> Encoded:
         """Return rows as examples in memory; `digest` is that of the rows. Raises DataError for an unusable row."""
         key = self._key(digest, "examples")
-        if (entry := self.cache.find(key)) and len(entry.examples) == len(rows):
-            return Encoded(examples=entry.examples.with_rows(rows), lengths=entry.lengths)
-        tally, examples = _Tally(self), list[Example]()
-        for piece in in_pieces(rows):
-            examples += tally.encode(piece)
-            (progress or Silent()).update(len(examples))
-        encoded = Encoded(examples=examples, lengths=tally.lengths())
-        if rows:
-            self._keep(key, encoded)
+        with _collector_paused():
+            if (entry := self.cache.find(key)) and len(entry.examples) == len(rows):
+                return Encoded(examples=entry.examples.with_rows(rows), lengths=entry.lengths)
+            tally, examples = _Tally(self), list[Example]()
+            for piece in in_pieces(rows):
+                examples += tally.encode(piece)
+                (progress or Silent()).update(len(examples))
+            encoded = Encoded(examples=examples, lengths=tally.lengths())
+            if rows:
+                self._keep(key, encoded)
         return encoded
 
     def encode_to_disk(self, rows: Sequence[Row], digest: str, progress: Progress | None = None,
@@ -141,6 +144,22 @@ class _Tally:
 def lengths_of(examples: Sequence[Example]) -> list[int]:
     """Return the tokens of each example's longest sequence [N], without reading those that stay on the disk."""
     return examples.lengths if isinstance(examples, ExampleFile) else [length_of(example) for example in examples]
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Keep Python's collector from looking through every object of torch each time that some thousand lists were made.
+
+    It took 0.55 of the 0.75 seconds in which 13,000 rows come from the cache.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _code_digest(task: type[Any]) -> str:
