@@ -36,9 +36,9 @@ WINDOW = 12
 MAX_POSITIONS = 160
 CHAT_TEMPLATE = ("{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
                  "{% if add_generation_prompt %}assistant: {% endif %}")
-FAMILIES = ("llama", "gpt2", "qwen2", "qwen3", "mistral", "t5")
 TWO_PART = ("t5", "bart")
-"""Encoder-decoders. BART trains, but does not serve: its decoder counts positions."""
+"""Encoder-decoders."""
+FAMILIES = ("llama", "gpt2", "qwen2", "qwen3", "mistral", *TWO_PART)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from adapterhub.runtime.config import RuntimeConfig
 from adapterhub.runtime.content import AdapterReader
 from adapterhub.runtime.device import device_of, dtype_of
 from adapterhub.runtime.generation.key_values import KeyValues, RowLayer, TokenBytes, size_bytes_of
+from adapterhub.runtime.generation.own_positions import COUNTING_DECODERS, OwnPositions
 from adapterhub.runtime.grouping import work_of
 from adapterhub.runtime.loaded import LoadedAdapter, LoadedAdapters
 from adapterhub.runtime.slot_linear import BatchWork, LayerWork, adaptable_layers, inject
@@ -52,6 +53,7 @@ class SlotLanguageModel:
         self.can_write = must_write or _can_write(base, self.model, self._accepted)
         if must_write:
             _require_known_kind(base, self.model, self._accepted)
+        self._own_positions = _own_positions(base, self.model)
         trunk = cast("PreTrainedModel", self.model.base_model)  # a module to mypy
         self._work = BatchWork()
         layers = inject(trunk, adaptable_layers(trunk), self._work, is_packed=config.is_packed)
@@ -71,6 +73,13 @@ class SlotLanguageModel:
         config = self.model.generation_config
         start = None if config is None else config.decoder_start_token_id
         return [int(self.base.config.decoder_start_token_id if start is None else start)]
+
+    @property
+    def most_written(self) -> int | None:
+        """Tokens that a row's own sequence may have; None: as many as its memory holds."""
+        if not self.base.config.is_encoder_decoder:
+            return self.base.max_length
+        return int(self.base.config.max_position_embeddings) if self._own_positions else None
 
     def work_of(self, adapters: Sequence[LoadedAdapter]) -> Work:
         """Return what layers add for rows in this order, which is one of `order_of`; good until the rows change."""
@@ -111,6 +120,8 @@ class SlotLanguageModel:
                 *source.shape, int(self.base.config.hidden_size))
             inputs = {"encoder_outputs": (states,), "attention_mask": source, "decoder_input_ids": newest,
                       "decoder_attention_mask": mask}
+            if self._own_positions:
+                self._own_positions.places = self._tensor([[length] for length in kept.lengths])
         else:
             inputs = {"input_ids": newest, "attention_mask": mask,
                       "position_ids": self._tensor([[length] for length in kept.lengths])}
@@ -136,6 +147,8 @@ class SlotLanguageModel:
             logits: torch.Tensor = self.model(**inputs, past_key_values=cache, use_cache=True).logits
         finally:
             self._work.of_layer = {}
+            if self._own_positions:
+                self._own_positions.places = None
         self.n_passes += 1
         return logits[:, -1].float()
 
@@ -172,6 +185,10 @@ class _NoHeads:
         return {}
 
 
+def _own_positions(base: Base, model: Any) -> OwnPositions | None:
+    return OwnPositions(model.get_decoder().embed_positions) if base.config.model_type in COUNTING_DECODERS else None
+
+
 def _can_write(base: Base, model: PreTrainedModel, accepted: "Mapping[str, object] | Any") -> bool:
     try:
         _require_known_kind(base, model, accepted)
@@ -182,13 +199,13 @@ def _can_write(base: Base, model: PreTrainedModel, accepted: "Mapping[str, objec
 
 def _require_known_kind(base: Base, model: PreTrainedModel, accepted: "Mapping[str, object] | Any") -> None:
     if base.config.is_encoder_decoder:
-        is_known = base.config.model_type in _RELATIVE_DECODERS
+        is_known = base.config.model_type in (*_RELATIVE_DECODERS, *COUNTING_DECODERS)
     else:
         is_known = "position_ids" in accepted and not getattr(model, "_is_stateful", False)
     if not is_known:
         raise BaseNotFound(f"{base.source.id} is of type {base.config.model_type}, whose rows cannot share a step: "
                            "it does not take each row's own positions.",
-                           hint="Generation serves causal models with position_ids, and the T5 family.")
+                           hint="Generation serves causal models with position_ids, the T5 family and BART.")
     if not base.tokenizer.is_fast:
         raise BaseNotFound(f"The tokenizer of {base.source.id} cannot decode token by token.",
                            hint="Save it with a tokenizer.json.")

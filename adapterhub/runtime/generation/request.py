@@ -51,6 +51,10 @@ class RequestReader:
             told += f" and {settings.max_new_tokens} are to come" if is_causal else ""
             raise PredictionError(f"{told}, the base takes {limit}.",
                                   hint="Shorten the prompt" + (" or ask for fewer tokens." if is_causal else "."))
+        most = self._model.most_written
+        if not is_causal and most is not None and need.n_columns > most:
+            raise PredictionError(f"{settings.max_new_tokens} tokens are to come, the base writes at most {most}.",
+                                  hint="Ask for fewer tokens.")
         size_bytes = self._model.token_bytes.of([need])
         if size_bytes > self._cache_bytes:
             raise RowTooLarge(size_bytes, self._cache_bytes)

@@ -10,10 +10,10 @@ import torch
 from generation_bed import Bed
 from language_models import PAD, Recipe, byte_tokenizer, describe, write_lora
 from peft import LoraConfig, get_peft_model
-from transformers import BartConfig, BartForConditionalGeneration
+from transformers import PegasusConfig, PegasusForConditionalGeneration
 
 from adapterhub.bases.load import load_base
-from adapterhub.errors import AdapterHubError, BaseNotFound
+from adapterhub.errors import AdapterHubError, BaseNotFound, PredictionError
 from adapterhub.registry import Registry
 from adapterhub.runtime.answer import Failure
 from adapterhub.runtime.generation.engine import Generator
@@ -66,16 +66,16 @@ def test_trained_head_is_refused_in_words_that_say_what_to_do(llama: Bed, tmp_pa
                                   "modules_to_save and without biases outside the layers.")
 
 
-def test_bart_is_refused_by_name(tmp_path: Path) -> None:
+def test_decoder_that_counts_positions_its_own_way_is_refused_by_name(tmp_path: Path) -> None:
     tokenizer = byte_tokenizer(adds_eos=True)
     torch.manual_seed(0)
-    BartForConditionalGeneration(BartConfig(
+    PegasusForConditionalGeneration(PegasusConfig(
         vocab_size=len(tokenizer), d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
         decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, max_position_embeddings=64,
-        pad_token_id=PAD, decoder_start_token_id=PAD)).save_pretrained(tmp_path / "bart")
-    tokenizer.save_pretrained(tmp_path / "bart")
-    base = load_base(str(tmp_path / "bart"), cache=tmp_path / "cache")
-    with pytest.raises(BaseNotFound, match=r"is of type bart, whose rows cannot share a step.* the T5 family"):
+        pad_token_id=PAD, decoder_start_token_id=PAD)).save_pretrained(tmp_path / "pegasus")
+    tokenizer.save_pretrained(tmp_path / "pegasus")
+    base = load_base(str(tmp_path / "pegasus"), cache=tmp_path / "cache")
+    with pytest.raises(BaseNotFound, match=r"is of type pegasus, whose rows cannot share a step.* and BART"):
         Generator(base, Registry(tmp_path / "registry"))
 
 
@@ -90,3 +90,11 @@ def test_adapter_loaded_ahead_is_resident_and_one_at_fault_is_told(family: str, 
     folder = write_lora(tmp_path / "other", other.base, Recipe())
     with pytest.raises(AdapterHubError, match="was trained on base"):
         generator.load(str(folder))
+
+
+def test_bart_is_asked_for_no_more_than_it_has_positions(bed_of: Callable[[str], Bed]) -> None:
+    generator = bed_of("bart").generator()
+    with pytest.raises(PredictionError, match="161 tokens are to come, the base writes at most 160"):
+        generator.submit("t/two", "a", GenerationSettings(max_new_tokens=161))
+    longest = GenerationSettings(max_new_tokens=160, stops_at_eos=False)
+    assert len(generator.submit("t/two", "a", longest).result().tokens) == 160
