@@ -14,11 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from adapterhub.bases.load import Base
+from adapterhub.costs.many import ManyAdapters, name_of
 from adapterhub.runtime.config import RuntimeConfig
 from adapterhub.runtime.engine import Runtime
 from benchmarks.adapters_made import Recipe, embedded_base, scratch_folder, write_adapters
 from benchmarks.alternation import alternate, ratio_figure
-from benchmarks.many import ManyAdapters, name_of
 from benchmarks.popularity import uniform_batches
 from benchmarks.report import Figure, Options, median_figure, run
 from benchmarks.texts import TextSource

@@ -22,13 +22,13 @@ from safetensors.torch import load_file
 
 from adapterhub.adapter.peft_config import WEIGHTS_FILE
 from adapterhub.bases.load import Base
+from adapterhub.costs.many import ManyAdapters, name_of
 from adapterhub.registry import ReadableRegistry, Registry
 from adapterhub.runtime.config import RuntimeConfig
 from adapterhub.runtime.device import device_of, dtype_of
 from adapterhub.runtime.engine import Runtime
 from benchmarks.adapters_made import Recipe, embedded_base, publish_all, scratch_folder, write_adapters
 from benchmarks.alternation import Seconds, undisturbed
-from benchmarks.many import ManyAdapters, name_of
 from benchmarks.peers import PeftPeer, PolyLoraPeer, has_polylora
 from benchmarks.report import Figure, Options, median_figure, run
 

@@ -9,11 +9,8 @@ A benchmark says what it measures; how it is told, and when the run fails, is sa
 """
 
 import argparse
-import importlib.metadata
 import importlib.util
 import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -24,8 +21,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-LIBRARIES = ("adapterhub", "torch", "transformers", "peft", "accelerate", "safetensors", "obstore", "numpy",
-             "polylora")
+from adapterhub.costs.machine import describe_machine, versions
+
 RESULTS = Path(__file__).parent / "results"
 EXIT_MISSED = 1
 
@@ -154,28 +151,3 @@ def print_figures(name: str, figures: Sequence[Figure]) -> None:
         spread = "" if figure.spread is None else f"{figure.spread:.2g}"
         table.add_row(figure.name, f"{figure.value:.4g}", spread, figure.unit, figure.target, met, figure.note)
     Console(width=140).print(table)
-
-
-def describe_machine() -> dict[str, Any]:
-    """Return what the figures were measured on; no name of the machine or its user."""
-    return {"processor": _processor(), "threads": os.cpu_count(), "system": f"{platform.system()} {platform.machine()}",
-            "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "")}
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that are installed."""
-    found = {"python": platform.python_version()}
-    for library in LIBRARIES:
-        try:
-            found[library] = importlib.metadata.version(library)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def _processor() -> str:
-    cpus = Path("/proc/cpuinfo")
-    lines = cpus.read_text(encoding="utf-8").splitlines() if cpus.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

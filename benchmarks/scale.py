@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 
 from adapterhub.bases.load import Base
+from adapterhub.costs.many import ManyAdapters, name_of
 from adapterhub.runtime.config import RuntimeConfig
 from adapterhub.runtime.engine import Runtime
 from benchmarks.adapters_made import Recipe, embedded_base, scratch_folder, write_adapters
 from benchmarks.alternation import alternate
-from benchmarks.many import ManyAdapters, name_of
 from benchmarks.popularity import Request, slora_trace
 from benchmarks.report import Figure, Options, median_figure, run, timed
 from benchmarks.texts import TextSource

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from adapterhub.costs.many import ManyAdapters, name_of
 from adapterhub.registry import Registry
 from adapterhub.runtime.config import RuntimeConfig
 from adapterhub.runtime.engine import Runtime
 from benchmarks.adapters_made import Recipe, embedded_base, publish_all, scratch_folder, write_adapters
 from benchmarks.http_load import Connection, Load, Reply, closed_loop, open_loop, request_of
-from benchmarks.many import ManyAdapters, name_of
 from benchmarks.popularity import slora_trace
 from benchmarks.report import Figure, Options, median_figure, run
 from benchmarks.serve_moves import moving_alias

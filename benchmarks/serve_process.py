@@ -77,13 +77,13 @@ def one_model_server(base: Path, adapter: Path) -> Sequence[object]:
 
 def serve_ours(place: Path) -> None:
     """Serve every adapter of `place`: its folders under a thousand names, and its registry."""
+    from adapterhub.costs.many import ManyAdapters
     from adapterhub.registry import Registry
     from adapterhub.runtime.config import RuntimeConfig
     from adapterhub.server.config import ServerConfig
     from adapterhub.server.listening import bind
     from adapterhub.server.run import serve
     from adapterhub.server.tokens import Tokens
-    from benchmarks.many import ManyAdapters
 
     folders = sorted((place / "folders").glob("adapter-*"))
     config = ServerConfig(port=0)

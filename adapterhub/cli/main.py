@@ -3,10 +3,12 @@
 import click
 
 from adapterhub.cli.combine import convert, export_model, merge
+from adapterhub.cli.compare import compare
 from adapterhub.cli.data import data
 from adapterhub.cli.demo import demo
 from adapterhub.cli.diff import diff
 from adapterhub.cli.doctor import doctor
+from adapterhub.cli.estimate import estimate
 from adapterhub.cli.evaluate import evaluate
 from adapterhub.cli.feedback import feedback
 from adapterhub.cli.gates import gate
@@ -31,5 +33,6 @@ def main() -> None:
 for command in (train, evaluate, search_hyperparameters, publish, list_adapters, search, show, pull, verify, promote,
                 rollback, history,
                 predict, generate, demo, doctor, gate, at, yank, sweep, copy_adapters, backup, restore, watch, policy,
-                fits, breaks, diff, merge, convert, export_model, serve, token, feedback, retrain, data):
+                fits, breaks, diff, merge, convert, export_model, serve, token, feedback, retrain, data,
+                compare, estimate):
     main.add_command(command)

@@ -1,134 +1,184 @@
-"""Run two arms, each in a fresh process under one allocator setting, step by step in turn, and collect their figures.
+"""A comparison from its suite to its results: each arm tuned, then run with every seed, what is done already left out.
 
-In turn because a machine that others use too is not equally fast for two runs one after the other.
+Each arm's figures are on the disk as soon as they are there, so that a comparison that was stopped goes on.
 """
 
-import json
-import os
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from adapterhub.errors import TrainingError
+from adapterhub.bases.load import Base, load_base
+from adapterhub.costs.arms import Arm, settings_on
+from adapterhub.costs.estimate import require_room
+from adapterhub.costs.figures import ArmFigures
+from adapterhub.costs.grid import GridCell, measure_grid
+from adapterhub.costs.results import Result, ResultsFolder
+from adapterhub.costs.shadow import StepCount, StepShape, count_step
+from adapterhub.costs.suites import ComparedTask, Suite
+from adapterhub.costs.turns import ArmSettings, run_arms
+from adapterhub.data.split import SplitPlan, read_splits
+from adapterhub.errors import DataError, InvalidConfig
 from adapterhub.progress import ShowProgress, progress_bar, waiting
+from adapterhub.settings import Settings
+from adapterhub.tasks.table import find_task
+from adapterhub.tasks.task import Task, is_better
+from adapterhub.training.config import TrainConfig
+from adapterhub.training.preset import with_preset
 
-# glibc keeps freed memory in per-thread arenas; without these, the peak shows the allocator, not the method.
-ALLOCATOR = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_MMAP_THRESHOLD_": "65536"}
-# By default waiting threads spin, on the processors that the other arm needs.
-WAITING = {"GOMP_SPINCOUNT": "1000"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArmSettings:
-    """What an arm trains; fields of `TrainConfig`."""
-
-    method: str
-    task: str
-    data: Path
-    base: str
-    epochs: int
-    batch_size: int
-    max_length: int
-    learning_rate: float | None = None
-    """None: the method's own default."""
-    is_validated: bool = False
-    """False: it trains on the validation rows too and keeps the last epoch, so that no arm stops early."""
+LEAST_TEST_ROWS = 20
+SEARCH_SEED = 0
+CALIBRATION_S = 2.0
+"""For each size of the grid."""
+CHECKPOINT_FIGURES = 2
+"""AdamW keeps two numbers for each one that it trains."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArmFigures:
-    """What one arm came to."""
+class _Survey:
+    """A task's rows, looked at once."""
 
-    method: str
-    learning_rate: float
-    epochs: int
-    n_steps: int
-    trained_parameters: int
-    disk_bytes: int
-    """All files that it wrote."""
-    peak_memory_bytes: int
-    """Highest resident set above what the process had before it loaded the base."""
-    step_seconds: float
-    """Median, after the first steps."""
-    train_seconds: float
-    """All steps together."""
-    metrics: dict[str, float]
-    """On the test rows."""
-    n_test_rows: int
+    base: Base
+    task: Task
+    n_labels: int
+    longest: int
+    """Tokens of the longest training sequence."""
+    n_sequences: int
 
 
-def run_arms(arms: Mapping[Path, ArmSettings], show: ShowProgress = progress_bar) -> list[ArmFigures]:
-    """Train arms (output -> settings) in turn and return their figures in order.
+def run_comparison(suite: Suite, place: Path, settings: Settings, show: ShowProgress = progress_bar) -> list[Result]:
+    """Run what is missing of a suite's results in `place`, and return all of them.
 
-    Raises TrainingError with what an arm said where it fails.
+    Raises DataError for rows too few to tell arms apart, TrainingError where an arm does not fit into memory, which is
+    known before it is loaded, or fails.
     """
-    with ExitStack() as stack:
-        running = [stack.enter_context(_started(settings, output)) for output, settings in arms.items()]
-        with waiting("starting a process for each arm"):
-            n_steps = sum(int(arm.listen()["n_steps"]) for arm in running)
-        progress = stack.enter_context(show("comparing", n_steps))
-        n_done = 0
-        while unfinished := [arm for arm in running if arm.figures is None]:
-            for arm in unfinished:
-                n_done += arm.take_turn()
-                progress.update(n_done, arm.method)
-        return [arm.figures for arm in running if arm.figures]
+    folder, results = ResultsFolder(place), []
+    for task in suite.tasks:
+        with waiting(f"reading {task.name}"):
+            survey = survey_rows(task, settings)
+        counts, left_out = _counted(suite.arms, task, survey)
+        folder.note(f"{task.name}/left-out", left_out)
+        arms = [arm for arm in suite.arms if arm.name not in left_out]
+        rates = tuned_rates(suite, task, arms, survey, folder, show) if suite.is_tuned else {
+            arm.name: arm.rates[0] for arm in arms}
+        for seed in suite.seeds:
+            results += _run_seed(suite, task, arms, rates, seed, survey, counts, folder, show)
+    if suite.grid_batches and folder.noted("grid") is None:
+        bases = suite.grid_bases or (suite.tasks[0].base,)
+        cells = [cell for base in bases
+                 for cell in measure_grid(suite, base, settings, show, calibration_s=CALIBRATION_S)]
+        folder.note("grid", [asdict(cell) for cell in cells])
+    return results
 
 
-class _RunningArm:
-    """One arm's process, and the lines that go to and fro."""
+def grid_of(place: Path) -> list[GridCell]:
+    """Return the grid that was measured, empty where none was."""
+    return [GridCell(**cell) for cell in ResultsFolder(place).noted("grid") or []]
 
-    def __init__(self, process: "subprocess.Popen[str]", method: str, errors: IO[str]) -> None:
-        assert process.stdin and process.stdout, "both are pipes"
-        self._process, self._ask, self._answers, self._errors = process, process.stdin, process.stdout, errors
-        self.method = method
-        self.figures: ArmFigures | None = None
 
-    def take_turn(self) -> int:
-        """Let it take one step and wait for it; return the steps taken, 0 where it finished instead."""
-        self.say("")
-        answer = self.listen()
-        if "figures" in answer:
-            self.figures = ArmFigures(**answer["figures"])
-        return int("step" in answer)
+def survey_rows(task: ComparedTask, settings: Settings) -> _Survey:
+    """Read a task's rows and look at them. Raises DataError where there are too few."""
+    kind = find_task(task.task)
+    config = TrainConfig(task=task.task, data=task.data, output=Path("nowhere"))
+    splits = read_splits(task.data, columns=kind.columns, given={}, plan=SplitPlan(
+        fractions=config.fractions, seed=0, stratify_by=kind.stratify_by))
+    if len(splits.test) < LEAST_TEST_ROWS or len(splits.train) < task.batch_size:
+        raise DataError(f"{task.data} has {len(splits.train)} training and {len(splits.test)} test rows; arms cannot "
+                        f"be told apart with fewer than {task.batch_size} and {LEAST_TEST_ROWS}.",
+                        hint="Give more rows; adapters pay from a few hundred on.")
+    base = load_base(task.base, cache=settings.cache)
+    labels = kind.labels_of(splits.train)
+    examples = kind.lessons(kind.encode(splits.train, base.tokenizer, labels, task.max_length))
+    return _Survey(base=base, task=kind, n_labels=max(1, len(labels)),
+                   longest=max(len(sequence.input_ids) for example in examples for sequence in example.sequences),
+                   n_sequences=max(len(example.sequences) for example in examples))
 
-    def say(self, line: str) -> None:
-        """Send one line; an arm that ended already is noticed by `listen`."""
+
+def tuned_rates(suite: Suite, task: ComparedTask, arms: Sequence[Arm], survey: _Survey, folder: ResultsFolder,
+                show: ShowProgress) -> dict[str, float]:
+    """Return each arm's learning rate with the best validation metric; runs that are there already are not repeated."""
+    searched = ResultsFolder(folder.path / "search")
+    best: dict[str, tuple[float, float]] = {}
+    for place in range(max(len(arm.rates) for arm in arms)):
+        tried = {arm.name: arm.rates[place] for arm in arms if place < len(arm.rates) and len(arm.rates) > 1}
+        chosen = [arm for arm in arms if arm.name in tried]
+        named = replace(task, name=f"{task.name}-{place}")
+        for result in _run_seed(suite, named, chosen, tried, SEARCH_SEED, survey, {}, searched, show):
+            figures = result.figures
+            metric = survey.task.metrics[0]
+            value = max((point.metrics.get(metric, float("-inf")) for point in figures.curve), default=float("-inf"))
+            if figures.arm not in best or is_better(metric, value, best[figures.arm][0]):
+                best[figures.arm] = (value, figures.learning_rate)
+    return {arm.name: best[arm.name][1] if arm.name in best else arm.rates[0] for arm in arms}
+
+
+def _run_seed(suite: Suite, task: ComparedTask, arms: Sequence[Arm], rates: dict[str, float], seed: int,
+              survey: _Survey, counts: dict[str, StepCount], folder: ResultsFolder,
+              show: ShowProgress) -> list[Result]:
+    wanted = {arm.name: _settings(task, arm, rates[arm.name], seed, survey.base) for arm in arms}
+    plain = {name: _plain(settings, task.base_name) for name, settings in wanted.items()}
+    there = {name: folder.read(task.name, name, seed, plain[name]) for name in wanted}
+    missing = iter([name for name, result in there.items() if result is None])
+    while group := list(islice(missing, suite.n_at_once)):
+        work = folder.path / ".work"
+
+        def ended(output: Path, figures: ArmFigures) -> None:
+            count = counts.get(figures.arm)
+            figures = _with_count(figures, count) if count else figures
+            there[figures.arm] = folder.keep(task, figures, plain[figures.arm])
+
+        run_arms({work / f"{task.name}-{name}-{seed}": wanted[name] for name in group}, show, ended=ended)
+    return [result for result in there.values() if result is not None]
+
+
+def _counted(arms: Sequence[Arm], task: ComparedTask, survey: _Survey) -> tuple[dict[str, StepCount], dict[str, str]]:
+    """Count each arm's step ahead; return the counts, and why some arms are left out.
+
+    Raises TrainingError where one does not fit into memory.
+    """
+    counts, left_out = {}, {}
+    shape = StepShape(batch_size=task.batch_size, length=survey.longest, n_labels=survey.n_labels,
+                      n_sequences=survey.n_sequences)
+    for arm in arms:
+        if arm.method == "bare":
+            if not survey.task.writes and survey.task.auto_class.__name__ != "AutoModel":
+                left_out[arm.name] = f"The bare base cannot answer {task.task}: its head would be random."
+            continue
         try:
-            self._ask.write(line + "\n")
-            self._ask.flush()
-        except BrokenPipeError:
-            return
-
-    def listen(self) -> dict[str, Any]:
-        """Return its next message. Raises TrainingError where it tells a fault, or ended without a word."""
-        line = self._answers.readline()
-        if not line:
-            self._errors.seek(0)
-            told = self._errors.read().strip().splitlines() or [f"exit code {self._process.wait()}"]
-            raise TrainingError(f"The arm {self.method} ended early: {told[-1]}.", hint="Run it again.")
-        answer: dict[str, Any] = json.loads(line)
-        if "fault" in answer:
-            raise TrainingError(f"The arm {self.method} failed: {answer['fault']}")
-        return answer
+            config = with_preset(TrainConfig(task=task.task, data=task.data, output=Path("nowhere"),
+                                             method=arm.method, max_length=task.max_length,
+                                             **settings_on(arm, survey.base)),
+                                 int(survey.base.config.num_hidden_layers))
+            counts[arm.name] = count_step(config, survey.base, survey.task, shape)
+        except InvalidConfig as error:
+            left_out[arm.name] = str(error)
+            continue
+        if survey.task.auto_class.__name__ == "AutoModel" and arm.more.get("frozen") == "trunk":
+            left_out[arm.name] = f"{task.task} has no head that could be trained alone."
+            continue
+        require_room(f"{arm.title} on {task.name}", counts[arm.name])
+    return counts, left_out
 
 
-@contextmanager
-def _started(settings: ArmSettings, output: Path) -> Iterator[_RunningArm]:
-    with tempfile.TemporaryFile("w+") as errors, subprocess.Popen(
-            [sys.executable, "-m", "adapterhub.costs.arm"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=errors, text=True, env={**os.environ, **ALLOCATOR, **WAITING}) as process:
-        assert process.stdin, "it is a pipe"
-        try:
-            arm = _RunningArm(process, settings.method, errors)
-            arm.say(json.dumps({**asdict(settings), "data": str(settings.data), "output": str(output)}))
-            yield arm
-        finally:
-            process.kill()
-            with suppress(BrokenPipeError):  # what was not read any more is of no use
-                process.stdin.close()
+def _with_count(figures: ArmFigures, count: StepCount) -> ArmFigures:
+    tensors_bytes = 4 * count.trained_parameters
+    parts = replace(count.parts, checkpoint=(1 + CHECKPOINT_FIGURES) * tensors_bytes)
+    is_head_alone = figures.method == "full" and figures.trained_parameters < count.total_parameters // 50
+    return replace(figures, parts=parts, total_parameters=count.total_parameters,
+                   disk_bytes=tensors_bytes if is_head_alone else figures.disk_bytes)
+
+
+def _settings(task: ComparedTask, arm: Arm, rate: float, seed: int, base: Base) -> ArmSettings:
+    more: dict[str, Any] = {} if arm.method == "bare" else {"patience": max(1, task.epochs), **settings_on(arm, base)}
+    return ArmSettings(name=arm.name, method=arm.method, task=task.task, data=Path(task.data), base=task.base,
+                       epochs=task.epochs, batch_size=task.batch_size, max_length=task.max_length, learning_rate=rate,
+                       seed=seed, is_validated=True, more=more, keeps_result=False)
+
+
+def _plain(settings: ArmSettings, base_name: str) -> dict[str, Any]:
+    """Return what decides an arm's figures, as plain values, without where the rows lie on this machine."""
+    more = {name: value for name, value in settings.more.items() if name != "patience"}
+    return {"method": settings.method, "task": settings.task, "data": settings.data.name, "base": base_name,
+            "epochs": settings.epochs, "batch_size": settings.batch_size, "max_length": settings.max_length,
+            "learning_rate": settings.learning_rate, "seed": settings.seed, **more}

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from adapterhub.costs.compare import ArmFigures
+from adapterhub.costs.figures import ArmFigures
 from adapterhub.costs.scale import ScaleLine
 
 

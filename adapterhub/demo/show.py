@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from adapterhub.costs.compare import ArmFigures
+from adapterhub.costs.figures import ArmFigures
 from adapterhub.costs.scale import ScaleLine
 from adapterhub.demo.figures import MixedFigures, SwapFigures
 from adapterhub.demo.plan import MixedRow

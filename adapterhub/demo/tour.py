@@ -12,8 +12,9 @@ from rich.console import Console
 
 from adapterhub.bases.embedded import EMBEDDED, WEIGHTS_SHA256
 from adapterhub.bases.load import Base, load_base
-from adapterhub.costs.compare import ArmFigures, ArmSettings, run_arms
+from adapterhub.costs.figures import ArmFigures
 from adapterhub.costs.scale import ModelSizes, ScaleLine, scale
+from adapterhub.costs.turns import ArmSettings, run_arms
 from adapterhub.demo.figures import DemoFigures, MixedFigures, SwapFigures, TrainedFigures
 from adapterhub.demo.plan import ENTITIES, INTENTS, LEAST_SHIPPED, STREAM_TEXTS, DemoPlan, MixedRow
 from adapterhub.demo.show import Screen, figures_of

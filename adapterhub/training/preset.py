@@ -8,19 +8,21 @@ from transformers import PreTrainedModel
 from adapterhub.errors import InvalidConfig
 from adapterhub.training.config import TrainConfig
 
-LEAN_RANK, LEAN_RATE = 16, 3e-3
+LEAN_RANK, LEAN_RATE, LEAN_PASSES = 16, 3e-3, 2
 
 
 def with_preset(config: TrainConfig, n_layers: int) -> TrainConfig:
     """Return the settings with those that the preset stands for; what was given beside it stays.
 
-    `lean` adapts the upper half of a base's layers and remembers what the lower half gives (`training/remembered.py`).
+    `lean` adapts the upper half of a base's layers, remembers what the lower half gives (`training/remembered.py`), and
+    computes each step's gradient in two passes.
     """
     if config.preset != "lean":
         return config
     rate = config.learning_rate if config.learning_rate is not None or config.method != "lora" else LEAN_RATE
     return replace(config, remember_lower=True, upper_layers=config.upper_layers or max(1, n_layers // 2),
-                   rank=config.rank if config.rank is not None else LEAN_RANK, learning_rate=rate)
+                   accumulation=max(LEAN_PASSES, config.accumulation), learning_rate=rate,
+                   rank=config.rank if config.rank is not None else LEAN_RANK)
 
 
 def in_upper_layers(model: PreTrainedModel, targets: list[str], n_upper: int) -> list[str]:

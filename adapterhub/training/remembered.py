@@ -7,6 +7,7 @@ looks the sequences up by their tokens itself, so neither the loop nor the tasks
 
 import os
 import tempfile
+import weakref
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -89,6 +90,7 @@ class LowerOutputs:
         self.pad_id = pad_id
         self._width = width
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as this object
+        weakref.finalize(self, self._file.close)
         self._places: dict[bytes, tuple[int, bytes]] = {}
 
     def keep(self, sequence: TokenSequence, states: torch.Tensor) -> None:
@@ -100,7 +102,7 @@ class LowerOutputs:
                                 "lower layers give for them cannot be remembered.", hint=_HINT)
         if known is None:
             self._places[tokens] = (self._file.tell(), kinds)
-            self._file.write(memoryview(states.to(torch.bfloat16).contiguous().view(torch.uint8).numpy()))
+            self._file.write(states.to(torch.bfloat16).contiguous().view(torch.uint8).numpy().tobytes())
 
     def recall(self, input_ids: torch.Tensor) -> None:
         """Read the states of a batch [B, T], padded on the right, from the file."""

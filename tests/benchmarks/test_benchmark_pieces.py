@@ -11,6 +11,7 @@ import torch
 from adapterhub.adapter.check import check_folder
 from adapterhub.adapter.folder import read_folder
 from adapterhub.bases.load import Base, load_base
+from adapterhub.costs.many import ManyAdapters, name_of
 from adapterhub.registry import Registry
 from adapterhub.runtime.config import RuntimeConfig
 from adapterhub.runtime.engine import Runtime
@@ -19,7 +20,6 @@ from adapterhub.tasks.batch import collate
 from benchmarks import churn, cliff, load
 from benchmarks.adapters_made import Recipe, publish_all, write_adapters
 from benchmarks.alternation import alternate, ratio_figure, undisturbed
-from benchmarks.many import ManyAdapters, name_of
 from benchmarks.mixed_batch import Contenders
 from benchmarks.peers import PeftPeer
 from benchmarks.popularity import adapter_of_row, group_sizes, slora_trace, uniform_batches

@@ -9,6 +9,7 @@ import pytest
 from running_server import Running, running
 
 from adapterhub.bases.load import Base, load_base
+from adapterhub.costs.many import ManyAdapters, name_of
 from adapterhub.registry import Registry
 from adapterhub.runtime.config import RuntimeConfig
 from adapterhub.server.config import Limits, ServerConfig
@@ -16,7 +17,6 @@ from adapterhub.settings import Settings
 from benchmarks import serve, serve_moves
 from benchmarks.adapters_made import Recipe, publish_all, write_adapters
 from benchmarks.http_load import Connection, Reply, closed_loop, open_loop, request_of
-from benchmarks.many import ManyAdapters, name_of
 from benchmarks.texts import TextSource
 
 RECIPE = Recipe(rank=4, n_labels=3, head=("classifier",))

@@ -1,100 +1,167 @@
-"""Two arms in processes of their own take their steps in turn, and their figures are what lies on the disk."""
+"""A comparison runs what is missing, keeps each arm as it comes, and becomes a report that says where it comes from."""
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
+import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import pytest
+from tiny import intent_rows, write_rows
 
-from adapterhub.adapter.folder import read_folder
-from adapterhub.costs.compare import ArmFigures, ArmSettings, run_arms
-from adapterhub.errors import TrainingError
-from adapterhub.progress import Progress
-
-
-class Notes:
-    """A progress that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.total = 0
-        self.told: list[tuple[int, str]] = []
-
-    def update(self, completed: int, note: str = "") -> None:
-        self.told.append((completed, note))
-
-    @contextmanager
-    def show(self, title: str, total: int) -> Iterator[Progress]:
-        self.total = total
-        yield self
-
-
-class Compared(NamedTuple):
-    place: Path
-    adapter: ArmFigures
-    full: ArmFigures
-    notes: Notes
-
-
-def settings_of(method: str, base: Path, data: Path, *, epochs: int = 2) -> ArmSettings:
-    return ArmSettings(method=method, task="text-classification", data=data, base=str(base), epochs=epochs,
-                       batch_size=8, max_length=32)
+from adapterhub.costs.arms import find_arm
+from adapterhub.costs.compare import run_comparison, tuned_rates
+from adapterhub.costs.report import Compared, write_report
+from adapterhub.costs.results import Result, ResultsFolder
+from adapterhub.costs.run import Written, compare_and_report
+from adapterhub.costs.suites import ComparedTask, Suite, find_suite, own_suite
+from adapterhub.costs.summary import mean_of, summarise
+from adapterhub.costs.words import when_to_use_which
+from adapterhub.errors import AdapterHubError, DataError, InvalidConfig, TrainingError, UnknownName
+from adapterhub.settings import Settings
 
 
 @pytest.fixture(scope="module")
-def compared(tiny_base_folder: Path, tiny_rows: dict[str, Path],
-             tmp_path_factory: pytest.TempPathFactory) -> Compared:
-    place, notes = tmp_path_factory.mktemp("compared"), Notes()
-    arms = {place / method: settings_of(method, tiny_base_folder, tiny_rows["intents3"]) for method in ("lora", "full")}
-    adapter, full = run_arms(arms, notes.show)
-    return Compared(place, adapter, full, notes)
+def suite(tiny_base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Suite:
+    rows = write_rows(tmp_path_factory.mktemp("rows") / "intents.jsonl", intent_rows(3, n_each=60))
+    task = ComparedTask(name="intents", task="text-classification", data=str(rows), epochs=2,
+                        base=str(tiny_base_folder), batch_size=16, max_length=32)
+    return Suite(name="tiny", tasks=(task,), arms=tuple(map(find_arm, ("full", "lora-r2", "bare"))), seeds=(0,),
+                 is_tuned=False)
 
 
-def test_arms_take_their_steps_in_turn(compared: Compared) -> None:
-    steps = [note for done, note in compared.notes.told[:compared.notes.total]]
-    assert steps == ["lora", "full"] * (compared.notes.total // 2)
-    assert compared.notes.told[-1][0] == compared.notes.total == compared.adapter.n_steps + compared.full.n_steps
+@pytest.fixture(scope="module")
+def written(suite: Suite, tiny_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Written:
+    return compare_and_report(suite, tmp_path_factory.mktemp("compared") / "out", tiny_settings, price_per_hour=2.0)
 
 
-def test_both_arms_have_the_same_rows_and_steps(compared: Compared) -> None:
-    adapter, full = compared.adapter, compared.full
-    assert (adapter.n_steps, adapter.epochs, adapter.n_test_rows) == (full.n_steps, full.epochs, full.n_test_rows)
-    assert (adapter.epochs, adapter.n_steps) == (2, 10)  # 36 of 42 rows, validation rows included, 8 a step
+def test_adapter_is_smaller_than_the_whole_model_in_all_that_is_counted(written: Written) -> None:
+    full, adapter = (next(result.figures for result in written.compared.results if result.figures.arm == name)
+                     for name in ("full", "lora-r2"))
+    assert adapter.trained_parameters < full.trained_parameters
+    assert full.parts is not None
+    assert adapter.parts is not None
+    assert full.parts.gradients == 4 * full.trained_parameters
+    assert full.parts.checkpoint == 12 * full.trained_parameters
+    assert adapter.parts.optimizer < full.parts.optimizer
+    assert [point.epoch for point in adapter.curve] == [1, 2]
+    assert 0 < adapter.curve[0].processor_seconds < adapter.curve[1].processor_seconds
 
 
-def test_figures_are_those_of_the_files(compared: Compared) -> None:
-    folder = read_folder(compared.place / "lora")
-    assert compared.adapter.trained_parameters == folder.manifest.method.n_parameters
-    assert compared.adapter.disk_bytes == sum(map(len, folder.files.values()))
-    assert compared.adapter.metrics["accuracy"] == folder.manifest.metric("accuracy")
-    assert compared.full.disk_bytes > (compared.place / "full" / "model.safetensors").stat().st_size
+def test_results_lie_in_the_layout_of_pefts_comparison(written: Written) -> None:
+    plain = json.loads((written.page.parent / "intents" / "lora-r2--seed0.json").read_text())
+    assert plain.keys() == {"run_info", "train_info", "meta_info"}
+    train = plain["train_info"]
+    assert {"accelerator_memory_max", "train_time", "file_size", "num_trainable_params", "metrics"} <= train.keys()
+    assert train["status"] == "success"
+    assert plain["meta_info"]["package_info"]["peft-version"]
+    assert not re.search(r"/tmp|/home", json.dumps(plain)), "no place of this machine"
 
 
-def test_full_arm_trains_every_parameter(compared: Compared) -> None:
-    from safetensors import safe_open
+def test_what_is_there_is_not_run_again(suite: Suite, written: Written, tiny_settings: Settings,
+                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("an arm was started")
 
-    with safe_open(compared.place / "full" / "model.safetensors", "np") as file:
-        sizes = [file.get_tensor(name).size for name in file.keys()]  # noqa: SIM118  # no mapping
-    assert compared.full.trained_parameters == sum(sizes)
-    assert compared.full.trained_parameters > compared.adapter.trained_parameters
-
-
-def test_memory_and_time_were_measured(compared: Compared) -> None:
-    for arm in (compared.adapter, compared.full):
-        assert arm.peak_memory_bytes > 0
-        assert 0 < arm.step_seconds <= arm.train_seconds
+    monkeypatch.setattr("adapterhub.costs.compare.run_arms", refuse)
+    again = run_comparison(suite, written.page.parent, tiny_settings)
+    assert [result.figures for result in again] == [result.figures for result in written.compared.results]
+    longer = Suite(name="tiny", tasks=suite.tasks, arms=suite.arms, seeds=(1,), is_tuned=False)
+    with pytest.raises(AssertionError, match="an arm was started"):
+        run_comparison(longer, written.page.parent, tiny_settings)
 
 
-def test_fault_of_an_arm_is_told_in_its_own_words(tiny_base_folder: Path, tmp_path: Path) -> None:
-    arms = {tmp_path / "out": settings_of("lora", tiny_base_folder, tmp_path / "absent.csv")}
-    with pytest.raises(TrainingError, match=r"The arm lora failed: No such file: .*absent\.csv"):
-        run_arms(arms)
-    assert not (tmp_path / "out").exists()
+def test_report_stands_alone_and_says_what_it_was_measured_on(written: Written) -> None:
+    page = written.page.read_text()
+    assert page.count("data:image/png;base64,") == 3
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    text = written.page.with_suffix(".md").read_text()
+    for said in ("seeds 0", "torch 2.13.0", "not measurable here", "full fine-tuning", "arXiv 2106.09685",
+                 "Left out: bare. The bare base cannot answer", "at 2 an hour"):
+        assert said in text
+    assert (written.page.parent / "memory-intents.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_arm_that_ends_without_a_word_is_an_error(tiny_base_folder: Path, tmp_path: Path,
-                                                  monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adapterhub.costs.compare.sys.executable", shutil.which("false"))
-    with pytest.raises(TrainingError, match="The arm lora ended early: exit code 1"):
-        run_arms({tmp_path / "out": settings_of("lora", tiny_base_folder, tmp_path)})
+def test_rate_with_the_best_validation_metric_is_taken_once_found(suite: Suite, tmp_path: Path,
+                                                                  result: Callable[..., Result],
+                                                                  monkeypatch: pytest.MonkeyPatch,
+                                                                  tiny_settings: Settings) -> None:
+    from adapterhub.costs.compare import survey_rows
+
+    asked: list[float] = []
+
+    def pretend(arms: dict[Path, Any], _: Any, *, ended: Callable[..., None]) -> None:
+        for output, settings in arms.items():
+            asked.append(settings.learning_rate)
+            quality = {2e-4: 0.6, 1e-4: 0.9, 4e-4: 0.7}[settings.learning_rate]
+            ended(output, result("full", quality, learning_rate=settings.learning_rate).figures)
+
+    monkeypatch.setattr("adapterhub.costs.compare.run_arms", pretend)
+    survey, arms = survey_rows(suite.tasks[0], tiny_settings), [find_arm("full")]
+    folder = ResultsFolder(tmp_path)
+
+    def tune() -> dict[str, float]:
+        return tuned_rates(suite, suite.tasks[0], arms, survey, folder, lambda *_: pytest.fail("no bar"))
+    assert tune() == {"full": 1e-4}
+    assert tune() == {"full": 1e-4}
+    assert asked == [2e-4, 1e-4, 4e-4]
+
+
+def test_summary_has_intervals_and_time_to_fulls_quality(result: Callable[..., Result]) -> None:
+    results = [result("full", quality, seed=seed, step=0.2) for seed, quality in enumerate((0.90, 0.92, 0.94))]
+    results += [result("lora-r8", quality, seed=seed) for seed, quality in enumerate((0.92, 0.93, 0.95))]
+    full, adapter = summarise(results, "intents")
+    assert (full.quality.value, full.quality.n) == (pytest.approx(0.92), 3)
+    assert full.quality.half_width == pytest.approx(4.3027 * 0.02 / 3 ** 0.5, rel=1e-3)  # t of two degrees of freedom
+    assert adapter.near_seconds == pytest.approx(2.0)  # of two epochs of ten steps
+    assert full.near_seconds is None, "one of its seeds stays more than half a point below the mean of the best"
+    assert mean_of([0.5]).half_width is None
+
+
+def test_words_follow_the_figures(result: Callable[..., Result]) -> None:
+    results = [result("full", 0.95, disk=6000, peak=1000, step=0.2), result("head", 0.70),
+               result("lora-r8", 0.90, disk=100, peak=1200, step=0.3)]
+    said = when_to_use_which("intents", summarise(results, "intents"))
+    assert "is worse than full fine-tuning (0.950) by 5.0 points" in said
+    assert "1/60 of a whole model" in said
+    assert "More memory than full fine-tuning needs LoRA all-linear, rank 8" in said
+    assert "loses 20.0 points" in said
+    assert "fine-tune the whole model" in said
+    equal = [result("full", 0.95, peak=1000, step=0.2), result("lora-r8", 0.948, peak=500)]
+    said = when_to_use_which("intents", summarise(equal, "intents"))
+    assert "do not differ by more than the spread" in said
+    assert "Take an adapter" in said
+
+
+def test_too_few_rows_are_told(suite: Suite, tiny_rows: dict[str, Path], tiny_settings: Settings,
+                               tmp_path: Path) -> None:
+    task = ComparedTask(name="few", task="text-classification", data=str(tiny_rows["intents3"]), epochs=1,
+                        base=suite.tasks[0].base)
+    with pytest.raises(DataError, match="6 test rows; arms cannot be told apart"):
+        run_comparison(own_suite(task, ("full", "lora-r2"), 1), tmp_path, tiny_settings)
+
+
+def test_arm_that_does_not_fit_is_told_before_it_starts(suite: Suite, tiny_settings: Settings, tmp_path: Path,
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapterhub.costs.estimate.available_memory_bytes", lambda: 1000)
+    with pytest.raises(TrainingError, match="full fine-tuning on intents needs about"):
+        run_comparison(suite, tmp_path, tiny_settings)
+    assert not (tmp_path / ".work").exists()
+
+
+@pytest.mark.parametrize(("make", "error", "sentence"), [
+    (lambda s: find_suite("quik", s), UnknownName, "quik"),
+    (lambda s: find_suite("text", s), DataError, "ADAPTERHUB_DATA"),
+    (lambda s: find_suite("scale", s), InvalidConfig, "CUDA"),
+    (lambda s: own_suite(find_suite("quick", s).tasks[0], ("lora-r9",), 1), UnknownName, "lora-r9"),
+    (lambda s: own_suite(find_suite("quick", s).tasks[0], (), 0), InvalidConfig, "--seeds is 0"),
+], ids=["suite", "data", "gpu", "arm", "seeds"])
+def test_bad_suite_is_one_sentence(tiny_settings: Settings, make: Callable[[Settings], Suite],
+                                   error: type[AdapterHubError], sentence: str) -> None:
+    with pytest.raises(error, match=sentence):
+        make(tiny_settings)
+
+
+def test_report_of_one_arm_says_that_nothing_stands_beside_it(result: Callable[..., Result], tmp_path: Path) -> None:
+    page = write_report(Compared(suite="own", results=[result("lora-r8", 0.9)]), tmp_path)
+    assert "nothing stands beside full fine-tuning" in page.with_suffix(".md").read_text().lower()

@@ -1,0 +1,120 @@
+"""Steps of one arm at given batch sizes and lengths, in a process of its own: `python -m adapterhub.costs.cell`.
+
+It speaks the protocol of arm.py, and trains by the trainer's own loop on made-up rows that all have the same length, so
+that nothing of the estimate is in what it is compared with.
+"""
+
+import json
+import random
+import statistics
+import sys
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from adapterhub.bases.load import Base
+from adapterhub.costs.allocator import forget_peak, give_memory_back, keep_memory, peak_above
+from adapterhub.costs.arm import import_ahead, own_channel, wait_for_turn
+from adapterhub.costs.shapes import open_base
+from adapterhub.errors import AdapterHubError
+from adapterhub.settings import Settings
+from adapterhub.tasks.table import find_task
+from adapterhub.tasks.task import Example, TokenSequence
+from adapterhub.training.config import TrainConfig
+from adapterhub.training.loop import run_loop, seed_everything
+from adapterhub.training.methods import build_model
+from adapterhub.training.prepare import LoopInputs
+from adapterhub.training.preset import with_preset
+from adapterhub.training.remembered import remember_lower
+from adapterhub.training.watch import EpochFacts, StepFacts
+
+TASK, N_LABELS = "text-classification", 77
+MEMORY_STEPS, TIME_STEPS = 3, 9
+
+
+def main() -> None:
+    """Run every cell that the first line names, and print what each took."""
+    warnings.simplefilter("ignore")
+    say = own_channel()
+    given = json.loads(sys.stdin.readline())
+    import_ahead()
+    cells = [(int(batch), int(length)) for batch, length in given["cells"]]
+    say({"n_steps": len(cells) * (MEMORY_STEPS + TIME_STEPS)})
+    wait_for_turn()
+    start = 0 if torch.cuda.is_available() else psutil.Process().memory_info().rss
+    watcher = _Watcher(start, say)
+    try:
+        base = open_base(given["base"], Settings.from_environment().cache)
+        found = []
+        for batch_size, length in cells:
+            config = TrainConfig(task=TASK, data="made up", output=Path("nowhere"), base=given["base"], epochs=1,
+                                 batch_size=batch_size, max_length=length, method=given["method"], **given["more"])
+            found.append(_run_cell(config, base, batch_size, length, watcher))
+    except AdapterHubError as error:
+        say({"fault": str(error)})
+    else:
+        say({"figures": {"cells": found}})
+
+
+class _Watcher:
+    """Takes the peak after the first steps and the time of the later ones, a turn for each."""
+
+    def __init__(self, start_bytes: int, say: Any) -> None:
+        self._start, self._say = start_bytes, say
+        self._n_steps = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a cell."""
+        give_memory_back()
+        forget_peak()
+        self.peak_bytes = 0
+        self.seconds: list[float] = []
+
+    def step_ended(self, facts: StepFacts) -> None:
+        """Take a step's figures and wait for the next turn."""
+        if facts.step == MEMORY_STEPS:
+            self.peak_bytes = peak_above(self._start)
+            keep_memory()
+        elif facts.step > MEMORY_STEPS + 1:  # the first one that keeps memory still has to ask for it
+            self.seconds.append(facts.seconds)
+        self._n_steps += 1
+        self._say({"step": self._n_steps, "note": ""})
+        wait_for_turn()
+
+    def epoch_ended(self, facts: EpochFacts) -> None:
+        """Nothing is measured after an epoch."""
+
+
+def _run_cell(config: TrainConfig, base: Base, batch_size: int, length: int, watcher: _Watcher) -> dict[str, Any]:
+    config = with_preset(replace(config, precision="auto"), int(base.config.num_hidden_layers))
+    seed_everything(0)
+    task, labels = find_task(TASK), [f"{i:02}" for i in range(N_LABELS)]
+    trained = build_model(config, base, task, labels)
+    examples = _examples(base, batch_size * (MEMORY_STEPS + TIME_STEPS), length)
+    inputs = LoopInputs(train=examples, validation=[], labels=labels, pad_id=int(base.tokenizer.pad_token_id or 0))
+    if config.remember_lower:
+        remember_lower(trained, task, inputs)
+    watcher.begin()
+    run_loop(config, trained, task, inputs, [watcher])
+    return {"batch_size": batch_size, "length": length, "peak_memory_bytes": watcher.peak_bytes,
+            "step_seconds": statistics.quantiles(watcher.seconds, n=4, method="inclusive")[0]}
+
+
+def _examples(base: Base, n_rows: int, length: int) -> list[Example]:
+    """Make rows of `length` tokens each, drawn from the vocabulary."""
+    drawn, size = random.Random(0), int(base.config.vocab_size)  # noqa: S311  # no secret
+    rows = []
+    for number in range(n_rows):
+        ids = [drawn.randrange(size // 2, size) for _ in range(length)]
+        rows.append(Example(sequences=[TokenSequence(input_ids=ids, token_type_ids=[0] * length)],
+                            target=number % N_LABELS))
+    return rows
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""A comparison from its suite to its report: arms, sizes of step, serving, words and pictures."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from adapterhub.costs.compare import grid_of, run_comparison
+from adapterhub.costs.report import Compared, write_report
+from adapterhub.costs.results import ResultsFolder
+from adapterhub.costs.serving import ServedTasks, measure_serving
+from adapterhub.costs.suites import Suite
+from adapterhub.costs.summary import summarise
+from adapterhub.costs.words import when_to_use_which
+from adapterhub.progress import ShowProgress, progress_bar
+from adapterhub.registry import open_registries
+from adapterhub.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A comparison that was run and written down."""
+
+    compared: Compared
+    page: Path
+    """The report as HTML; the Markdown lies beside it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        return {"suite": self.compared.suite, "page": str(self.page),
+                "tasks": {task: [asdict(arm) for arm in summarise(self.compared.results, task)]
+                          for task in self.compared.tasks},
+                "grid": [asdict(cell) for cell in self.compared.grid],
+                "served": [asdict(one) for one in self.compared.served]}
+
+    def tables(self) -> dict[str, list[tuple[object, ...]]]:
+        """Return a few columns for each task, for a terminal."""
+        return {task: [(arm.title, f"{arm.metric} {arm.quality}", f"{arm.disk_bytes / 1e6:.2f}",
+                        f"{arm.peak_memory_bytes / 1e6:.0f}", f"{1e3 * arm.step_seconds:.0f}")
+                       for arm in summarise(self.compared.results, task)] for task in self.compared.tasks}
+
+    def paragraphs(self) -> list[str]:
+        """Return each task's figures in words."""
+        return [when_to_use_which(task, summarise(self.compared.results, task)) for task in self.compared.tasks]
+
+
+def compare_and_report(suite: Suite, place: Path, settings: Settings, *, price_per_hour: float | None = None,
+                       show: ShowProgress = progress_bar) -> Written:
+    """Run what is missing of a comparison, and write its report into `place`. Raises as `run_comparison`."""
+    results = run_comparison(suite, place, settings, show)
+    folder = ResultsFolder(place)
+    served = [ServedTasks(**one) for one in folder.noted("served") or []]
+    if not served and suite.served:
+        served = _serve(suite, settings)
+        folder.note("served", [asdict(one) for one in served])
+    compared = Compared(suite=suite.name, results=results, grid=grid_of(place), served=served,
+                        left_out={task.name: folder.noted(f"{task.name}/left-out") or {} for task in suite.tasks},
+                        price_per_hour=price_per_hour)
+    return Written(compared=compared, page=write_report(compared, place))
+
+
+def _serve(suite: Suite, settings: Settings) -> list[ServedTasks]:
+    """Serve a shipped adapter under as many names as the suite says."""
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "adapter"
+        open_registries(settings).pull(suite.served, folder)
+        return measure_serving(suite.tasks[0].base, folder, suite.task_counts, suite.most_models)

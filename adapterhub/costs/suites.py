@@ -1,0 +1,126 @@
+"""What is compared: the named suites, and a user's own data as a suite of one task."""
+
+import os
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import torch
+
+from adapterhub.bases.embedded import EMBEDDED
+from adapterhub.costs.arms import ARMS, Arm, find_arm
+from adapterhub.costs.shapes import SHAPES
+from adapterhub.errors import DataError, InvalidConfig, UnknownName
+from adapterhub.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedTask:
+    """One task on one base, and how long every arm learns it."""
+
+    name: str
+    task: str
+    data: str
+    epochs: int
+    base: str = EMBEDDED
+    batch_size: int = 32
+    max_length: int = 128
+
+    @property
+    def base_name(self) -> str:
+        """The base without its place on this machine."""
+        return Path(self.base).name if Path(self.base).is_dir() else self.base
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    """What one comparison runs."""
+
+    name: str
+    tasks: tuple[ComparedTask, ...]
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...]
+    is_tuned: bool
+    """Whether each arm's learning rate is searched first; else its first one is taken."""
+    n_at_once: int = 4
+    """Arms that take turns; each holds a model in memory meanwhile."""
+    grid_batches: tuple[int, ...] = ()
+    grid_lengths: tuple[int, ...] = ()
+    """Batch sizes and lengths at which a step's memory and time are measured beside their estimate."""
+    grid_arms: tuple[str, ...] = ("full", "lora-qv-r8", "lora-r8", "lean")
+    grid_bases: tuple[str, ...] = ()
+    """Bases of the grid; none: the first task's."""
+    served: str = ""
+    """Reference of the adapter that is served under many names; empty: the serving side is left out."""
+    task_counts: tuple[int, ...] = (1, 4, 16, 64, 256)
+    """Tasks that are served."""
+    most_models: int = 4
+    """Full models that are really loaded there; more are extrapolated, and marked so."""
+
+
+SCALE_ARMS = ("full", "lora-qv-r8", "lora-r8", "lora-r32", "dora-r8", "lora-r8-checkpointing", "lean")
+QUICK_ARMS = ("full", "head", "lora-qv-r8", "lora-r8", "lean")
+SUITES = ("quick", "text", "scale")
+SERVED = "support/banking77"
+"""A shipped adapter of the embedded base."""
+_TEXT = {"banking77": ("text-classification", 6, 128), "wnut17": ("token-classification", 6, 128),
+         "sentfin": ("text-classification", 5, 128), "medquad": ("sentence-similarity", 2, 128)}
+
+
+def find_suite(name: str, settings: Settings) -> Suite:
+    """Return a suite by its name. Raises UnknownName; DataError where its data are not on this machine."""
+    if name == "quick":
+        return quick_suite()
+    if name == "text":
+        return text_suite(settings)
+    if name == "scale":
+        return scale_suite()
+    raise UnknownName("suite", name, SUITES)
+
+
+def quick_suite() -> Suite:
+    """Return the comparison of about three minutes: the example intents, the arms that differ most."""
+    with as_file(files("adapterhub.examples")) as examples:
+        data = str(examples / "intents.csv")
+    task = ComparedTask(name="intents", task="text-classification", data=data, epochs=6, batch_size=16, max_length=64)
+    return Suite(name="quick", tasks=(task,), arms=tuple(map(find_arm, QUICK_ARMS)), seeds=(0,), is_tuned=False,
+                 n_at_once=5, grid_batches=(8, 32), grid_lengths=(16, 64), grid_arms=("full", "lora-r8"),
+                 served=SERVED, task_counts=(1, 4, 100), most_models=4)
+
+
+def text_suite(settings: Settings) -> Suite:
+    """Return the comparison of hours on four public data sets. Raises DataError where they are not on this machine."""
+    if settings.data is None or not (settings.data / "data").is_dir():
+        raise DataError("The suite text needs banking77, wnut17, sentfin and medquad, and they are not here.",
+                        hint="Set ADAPTERHUB_DATA to the folder whose data/ holds them, or take --suite quick.")
+    place = settings.data / "data"
+    tasks = [ComparedTask(name=name, task=task, data=str(place / name), epochs=epochs, max_length=max_length)
+             for name, (task, epochs, max_length) in _TEXT.items() if (place / name).is_dir()]
+    if len(tasks) < len(_TEXT):
+        missing = sorted(_TEXT.keys() - {task.name for task in tasks})
+        raise DataError(f"{place} lacks {', '.join(missing)}.", hint="Fetch them, or take --suite quick.")
+    return Suite(name="text", tasks=tuple(tasks), arms=tuple(ARMS.values()), seeds=(0, 1, 2), is_tuned=True,
+                 grid_batches=(8, 32), grid_lengths=(16, 64, 128), served=SERVED, most_models=16)
+
+
+def scale_suite() -> Suite:
+    """Return the comparison of cost alone on large language models' shapes. Raises InvalidConfig without a GPU."""
+    if not torch.cuda.is_available():
+        raise InvalidConfig("The suite scale trains models of 1, 3 and 8 billion parameters, and there is no CUDA GPU "
+                            "here.", hint="Run it on a machine with one, or take --suite quick.")
+    return Suite(name="scale", tasks=(), arms=(), seeds=(), is_tuned=False, grid_batches=(4,), grid_lengths=(256, 768),
+                 grid_arms=SCALE_ARMS, grid_bases=tuple(SHAPES))
+
+
+def own_suite(task: ComparedTask, arms: tuple[str, ...], n_seeds: int) -> Suite:
+    """Return a comparison on a user's rows. Raises UnknownName for an arm, InvalidConfig for no seed."""
+    if n_seeds < 1:
+        raise InvalidConfig(f"--seeds is {n_seeds}, expected 1 or more.", hint="Three seeds give an interval.")
+    chosen = arms or tuple(name for name in ARMS if name != "bare")
+    return Suite(name=task.name, tasks=(task,), arms=tuple(map(find_arm, chosen)), seeds=tuple(range(n_seeds)),
+                 is_tuned=True, grid_batches=(), grid_lengths=())
+
+
+def parse_data_name(data: str) -> str:
+    """Return a short name for a user's rows."""
+    return Path(os.path.normpath(data)).name.partition(".")[0] or "rows"

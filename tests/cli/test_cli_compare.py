@@ -1,0 +1,56 @@
+"""`compare` and `estimate`: what they tell, and what bad input gets."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from command_line import Cli
+
+
+def test_estimate_tells_memory_bytes_time_and_money_for_people_and_programs(cli: Cli, tiny_base_folder: Path) -> None:
+    given = ("estimate", "--base", tiny_base_folder, "--method", "lora", "--rank", 2, "--batch", 4, "--length", 16,
+             "--no-calibrate")
+    told = cli(*given, "--json").json
+    assert told["parts"]["gradients"] == 4 * told["trained_parameters"]
+    assert told["parts"]["optimizer"] > 2 * told["parts"]["gradients"] - 1
+    assert told["peak_memory_bytes"] > told["parts"]["weights"]
+    assert told["step_seconds"] is None
+    said = cli(*given).out
+    assert f"{told['file_bytes']:,} bytes" in said
+    assert "a step" not in said.replace("of a step", "")
+
+
+@pytest.mark.parametrize(("given", "sentence"), [
+    (("estimate", "--length", 100_000, "--no-calibrate"), "length is 100000, the base reads at most 64 tokens"),
+    (("estimate", "--method", "lorra", "--no-calibrate"), "lorra"),
+])
+def test_bad_estimate_is_one_sentence_and_exit_2(cli: Cli, tiny_base_folder: Path, given: tuple[object, ...],
+                                                 sentence: str) -> None:
+    ran = cli(*given, "--base", tiny_base_folder)
+    assert ran.exit_code == 2
+    assert sentence in ran.err
+
+
+@pytest.mark.parametrize(("given", "sentence"), [
+    (("--suite", "nightly"), "nightly"),
+    ((), "Give either --suite, or --task and --data"),
+    (("--suite", "quick", "--data", "rows.csv"), "Give either --suite, or --task and --data"),
+    (("--data", "rows.csv"), "Give either --suite, or --task and --data"),
+    (("--task", "text-classification", "--data", "absent.csv"), "absent.csv"),
+    (("--task", "text-classification", "--data", "absent.csv", "--arm", "lorra"), "lorra"),
+])
+def test_bad_comparison_is_one_sentence_and_exit_2(cli: Cli, tmp_path: Path, given: tuple[object, ...],
+                                                   sentence: str) -> None:
+    ran = cli("compare", *given, "--output", tmp_path / "compared")
+    assert ran.exit_code == 2
+    assert sentence in ran.err
+    assert not (tmp_path / "compared").exists() or not any((tmp_path / "compared").rglob("*.json"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_scale_without_a_gpu_says_so(cli: Cli, tmp_path: Path) -> None:
+    ran = cli("compare", "--suite", "scale", "--output", tmp_path / "compared")
+    assert ran.exit_code == 2
+    assert "no CUDA GPU here" in ran.err
+    assert json.dumps(ran.err).count("Error:") == 1
