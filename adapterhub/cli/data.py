@@ -75,19 +75,22 @@ def _sentences(report: "DataReport", max_length: int) -> list[str]:
     for part in report.parts:
         if part.lengths and part.lengths.n_cut:
             lost = part.lengths.n_tokens_cut / part.lengths.n_tokens
-            told.append(f"{part.lengths.n_cut:,} {part.name} rows are cut at {max_length} tokens and lose {lost:.1%} "
-                        f"of the part's tokens (--max-length).")
-    if report.n_repeated:
-        told.append(f"{report.n_repeated:,} rows repeat an earlier one.")
-    told += [f"{count:,} {part} rows stand in {'validation or test' if part == 'train' else 'test'} too."
-             for part, count in report.n_shared.items() if count]
+            told.append(f"Of {part.name}, {_count(part.lengths.n_cut, 'row')} cut at {max_length} tokens: {lost:.1%} "
+                        "of all its tokens are lost (--max-length).")
+    doubles = [f"{_count(report.n_repeated, 'row')} like an earlier one"] if report.n_repeated else []
+    doubles += [f"{_count(count, f'{part} row')} in {'validation or test' if part == 'train' else 'test'} too"
+                for part, count in report.n_shared.items() if count]
+    if doubles:
+        done = (f"{_count(report.n_removed, 'row')} left out" if report.n_removed
+                else "all are kept, --remove-duplicates leaves them out")
+        told.append(f"{'; '.join(doubles)}; {done}.")
     if report.n_conflicts:
-        told.append(f"{report.n_conflicts:,} texts have several answers that exclude each other.")
-    if report.n_removed:
-        told.append(f"{report.n_removed:,} rows were left out (--remove-duplicates).")
-    elif report.n_repeated or any(report.n_shared.values()):
-        told.append("All of them were kept; --remove-duplicates leaves them out.")
+        told.append(f"{_count(report.n_conflicts, 'text')} there with answers that exclude each other.")
     return told
+
+
+def _count(n: int, noun: str) -> str:
+    return f"1 {noun} is" if n == 1 else f"{n:,} {noun}s are"
 
 
 def _print_labels(report: "DataReport") -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from adapterhub.data.columns import Columns
 from adapterhub.data.digest import digest_of_rows
 from adapterhub.data.duplicates import REMOVED, Conflicts, Parts, find_conflicts, find_repeats, find_shared
-from adapterhub.data.labels import count_labels, labels_in, rename_labels, require_renamed
+from adapterhub.data.labels import OUTSIDE, count_labels, labels_in, rename_labels, require_renamed
 from adapterhub.data.read import Rows
 from adapterhub.data.report import Conflict, DataReport, PartReport
 from adapterhub.data.split import (
@@ -168,4 +168,7 @@ def _conflict(rows: Sequence[Mapping[str, Any]]) -> Conflict:
 def _answer(row: Mapping[str, Any]) -> str:
     if "score" in row:
         return f"{row['score']:g}"
+    if "tags" in row:
+        tagged = [f"{word} {tag}" for word, tag in zip(row["tokens"], row["tags"], strict=True) if tag != OUTSIDE]
+        return (", ".join(tagged) or "no entity")[:_SHOWN_CHARACTERS]
     return " ".join(labels_in(row))[:_SHOWN_CHARACTERS]

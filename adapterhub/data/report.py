@@ -11,7 +11,7 @@ QUANTILES = (0.5, 0.9, 0.95, 0.99, 1.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lengths:
-    """How many tokens the rows of one part have, before any is cut."""
+    """How many tokens the rows of one part have, before any is cut; of several sequences a row's longest counts."""
 
     quantiles: dict[str, int]
     """`50%` -> the most tokens that half of the rows have, and so on up to `100%`."""

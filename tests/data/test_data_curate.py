@@ -96,6 +96,12 @@ def test_one_text_with_several_labels_is_told_with_them(tmp_path: Path) -> None:
     assert [(conflict.text, conflict.answers) for conflict in report.conflicts] == [("What now", ["a", "b"])]
 
 
+def test_contradicting_tags_are_told_by_the_words_that_they_are_at(tmp_path: Path) -> None:
+    tagged = [{"tokens": ["in", "Rome", str(i // 2)], "tags": ["O", "B-LOC" if i % 2 else "O", "O"]} for i in range(8)]
+    report = curated(write(tmp_path / "rows.jsonl", tagged), columns=TAGGED, plan=SplitPlan()).report
+    assert (report.conflicts[0].text, report.conflicts[0].answers) == ("in Rome 0", ["no entity", "Rome B-LOC"])
+
+
 def test_several_labels_of_one_text_have_no_order(tmp_path: Path) -> None:
     rows = [{"text": f"t{i // 2}", "labels": ["a", "b"] if i % 2 else ["b", "a"]} for i in range(20)]
     report = curated(write(tmp_path / "rows.jsonl", rows), columns=Columns(required=("text", "labels")),
