@@ -13,7 +13,7 @@ from adapterhub.errors import TrainingError
 from adapterhub.files import canonical_json, require_free, write_atomic
 from adapterhub.progress import ShowProgress, progress_bar
 from adapterhub.searching.bed import TrialBed, make_bed
-from adapterhub.searching.space import Choice, Space
+from adapterhub.searching.space import Choice, Space, with_params
 from adapterhub.searching.study import TrialFacts, facts_of, make_pruner, open_study, suggest
 from adapterhub.settings import Settings
 from adapterhub.tasks.task import LOWER_IS_BETTER
@@ -182,12 +182,6 @@ class _Judge:
         self._tell()
         if self._trial.should_prune():
             raise optuna.TrialPruned
-
-
-def with_params(config: TrainConfig, params: dict[str, Any]) -> TrainConfig:
-    """Return a trial's settings; what its method does not have is left out."""
-    method: dict[str, Any] = dict.fromkeys(("rank", "alpha", "dropout")) if "method" in params else {}
-    return replace(config, **{**method, **params})
 
 
 def _train_best(config: TrainConfig, best: TrialFacts, bed: TrialBed, settings: Settings,

@@ -6,11 +6,14 @@ from typing import Any
 
 from adapterhub.errors import AdapterHubError, InvalidConfig, UnknownName
 from adapterhub.training.config import TrainConfig
+from adapterhub.training.method_table import find_method
 
 KINDS: dict[str, type[float] | type[int] | type[str]] = {
     "learning_rate": float, "rank": int, "batch_size": int, "targets": str, "method": str, "alpha": float,
     "dropout": float, "weight_decay": float, "warmup": float, "schedule": str}
 """Settings that can be searched, with the type of their values."""
+_NEEDS_PART = {"rank": "rank", "alpha": "alpha_field", "dropout": "dropout_field"}
+"""Setting -> the part of a method without which it has no such setting."""
 DEFAULT = ("learning_rate=1e-4:1e-2:log", "rank=4|8|16|32", "batch_size=16|32|64")
 """What is searched where nothing is said; targets and methods depend on the base and on what is to be paid."""
 _HINT = "Write name=low:high, name=low:high:log or name=a|b|c, for instance learning_rate=1e-4:1e-2:log."
@@ -64,13 +67,21 @@ class Space:
                                 hint="Search among other methods.")
         for name, own in self.dimensions.items():
             for value in own.values if isinstance(own, Choice) else (own.low, own.high):
-                changed: dict[str, Any] = {name: int(value) if isinstance(own, Range) and own.is_whole else value}
-                if name == "method":  # settings that a method does not have are left out of its trials
-                    changed |= dict.fromkeys(("rank", "alpha", "dropout"))
                 try:
-                    replace(config, **changed)
+                    with_params(config, {name: int(value) if isinstance(own, Range) and own.is_whole else value})
                 except AdapterHubError as error:
                     raise InvalidConfig(f"The space has {name} {value}: {error.message}", hint=error.hint) from error
+
+
+def has_setting(method: str, name: str) -> bool:
+    """Say whether a method has a setting: IA3 for one has no rank."""
+    return name not in _NEEDS_PART or getattr(find_method(method), _NEEDS_PART[name]) is not None
+
+
+def with_params(config: TrainConfig, params: Mapping[str, Any]) -> TrainConfig:
+    """Return a trial's settings; those of the run that its method does not have are left out. Raises as TrainConfig."""
+    method = params.get("method", config.method)
+    return replace(config, **{**{name: None for name in _NEEDS_PART if not has_setting(method, name)}, **params})
 
 
 def parse_space(options: Sequence[str], table: Mapping[str, Any]) -> Space:

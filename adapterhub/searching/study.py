@@ -14,17 +14,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from adapterhub.errors import InvalidConfig, StorageError
 from adapterhub.files import storage_errors
-from adapterhub.searching.space import Choice, Space
+from adapterhub.searching.space import Choice, Space, has_setting
 from adapterhub.training.config import TrainConfig
-from adapterhub.training.method_table import find_method
 
 STUDY_FILE, NAME = "study.db", "search"
 PRUNERS = ("median", "hyperband", "none")
 _ASKED = "asked"
 _STARTUP_TRIALS = 4
 """Trials that end before the median says anything of others."""
-_NEEDS_PART = {"rank": "rank", "alpha": "alpha_field", "dropout": "dropout_field"}
-"""Setting -> the part of a method without which it has no such setting."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +85,7 @@ def suggest(trial: optuna.Trial, space: Space, config: TrainConfig) -> dict[str,
     """Draw a trial's settings; those that the drawn method does not have are left out."""
     params: dict[str, Any] = {}
     for name, own in sorted(space.dimensions.items(), key=lambda pair: pair[0] != "method"):  # the method first
-        method = find_method(params.get("method", config.method))
-        if name in _NEEDS_PART and getattr(method, _NEEDS_PART[name]) is None:
+        if not has_setting(params.get("method", config.method), name):
             continue
         if isinstance(own, Choice):
             params[name] = trial.suggest_categorical(name, own.values)

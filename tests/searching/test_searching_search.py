@@ -15,10 +15,11 @@ import torch
 from adapterhub.adapter.folder import read_folder
 from adapterhub.bases.load import load_base
 from adapterhub.errors import DataError, InvalidConfig, StorageError, TrainingError
-from adapterhub.searching.bed import TrialBed
+from adapterhub.progress import progress_bar
+from adapterhub.searching.bed import TrialBed, make_bed
 from adapterhub.searching.kept_base import keep_base
 from adapterhub.searching.search import NoTrialEnded, SearchResult
-from adapterhub.searching.space import parse_space
+from adapterhub.searching.space import parse_space, with_params
 from adapterhub.searching.study import STUDY_FILE, make_pruner
 from adapterhub.settings import Settings
 from adapterhub.tasks.loading import load_for
@@ -33,6 +34,13 @@ def folder_of(result: SearchResult) -> Path:
     assert result.trained is not None
     assert result.trained.folder is not None
     return result.trained.folder
+
+
+@pytest.fixture(scope="module")
+def bed(tiny_base_folder: Path, tiny_settings: Settings, tiny_rows: dict[str, Path]) -> TrialBed:
+    config = TrainConfig(task="text-classification", data=str(tiny_rows["intents3"]), base=str(tiny_base_folder),
+                         output=Path("out"), epochs=1, batch_size=8, max_length=32, rank=2)
+    return make_bed(config, tiny_settings, lambda title, total: progress_bar(title, total, is_shown=False))
 
 
 def test_first_trial_has_the_settings_of_a_run_without_a_search(searched: SearchResult) -> None:
@@ -67,8 +75,8 @@ def test_a_trial_is_the_run_that_train_makes_with_its_settings(searched: SearchR
     assert [metrics["accuracy"] for metrics in outcome.epoch_metrics] == list(trial.values.values())
 
 
-def test_base_is_read_once_and_every_asker_has_a_copy_of_its_own(tiny_base_folder: Path, tiny_settings: Settings,
-                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+def test_base_is_read_once_and_every_asker_begins_as_if_it_had_read_it(tiny_base_folder: Path, tiny_settings: Settings,
+                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     base, task = load_base(str(tiny_base_folder), cache=tiny_settings.cache), find_task("text-classification")
     torch.manual_seed(1)
     fresh, drawn = load_for(base, task, ["a", "b"]), torch.rand(1)
@@ -78,8 +86,31 @@ def test_base_is_read_once_and_every_asker_has_a_copy_of_its_own(tiny_base_folde
         own = load_for(kept, task, ["a", "b"])
         assert torch.equal(torch.rand(1), drawn), "what is drawn afterwards is what it would have been"
         assert all(torch.equal(a, b) for a, b in zip(own.parameters(), fresh.parameters(), strict=True))
-        own.get_input_embeddings().weight.data.zero_()
+        own.classifier = torch.nn.Linear(32, 9)  # modules are its own
         monkeypatch.setattr("adapterhub.bases.load.AutoConfig.from_pretrained", lambda *_, **__: pytest.fail("read"))
+
+
+def test_weights_that_a_run_wrote_into_are_read_anew(tiny_base_folder: Path, tiny_settings: Settings) -> None:
+    base, task = load_base(str(tiny_base_folder), cache=tiny_settings.cache), find_task("text-classification")
+    kept = keep_base(base)
+    torch.manual_seed(1)
+    first = load_for(kept, task, ["a", "b"])
+    before = {name: value.clone() for name, value in first.state_dict().items()}
+    first.bert.encoder.layer[0].attention.self.query.weight.data -= 1e-3  # as OLoRA does
+    first.classifier.weight.requires_grad_(requires_grad=False)
+    torch.manual_seed(1)
+    second = load_for(kept, task, ["a", "b"])
+    assert all(torch.equal(value, before[name]) for name, value in second.state_dict().items())
+    assert second.classifier.weight.requires_grad
+
+
+@pytest.mark.parametrize("method", ["pissa", "dora", "ia3"])
+def test_a_trial_of_another_method_leaves_the_next_one_as_it_was(bed: TrialBed, method: str) -> None:
+    first = bed.run(bed.config, [])
+    bed.run(with_params(bed.config, {"method": method}), [])
+    again = bed.run(bed.config, [])
+    assert (again.best_value, again.losses) == (first.best_value, first.losses)
+    assert all(torch.equal(value, first.state[name]) for name, value in again.state.items())
 
 
 def test_stopped_search_goes_on_to_what_an_unbroken_one_finds(tiny_search: Search, searched: SearchResult,
