@@ -2,12 +2,16 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from adapterhub.cli.output import guarded, json_option, print_json, print_table
 from adapterhub.progress import waiting
 from adapterhub.settings import Settings
+
+if TYPE_CHECKING:
+    from adapterhub.training.config import TrainConfig
 
 
 @click.command(epilog="Example: adapterhub estimate --method lora --batch 32 --length 64")
@@ -47,3 +51,16 @@ def estimate(base: str, task: str, method: str, preset: str, rank: int | None, t
         return
     print_table(f"{method} on {base}, {batch_size} rows of {length} tokens", ("what", "estimate"),
                 found.lines(price_per_hour))
+
+
+def print_estimate_of(config: "TrainConfig", *, as_json: bool) -> None:
+    """Print what a run will take, from its settings and rows: `train --dry-run`."""
+    with waiting("loading torch, transformers and peft"):
+        from adapterhub.costs.ahead import estimate_run
+
+    found = estimate_run(config, Settings.from_environment())
+    if as_json:
+        print_json(asdict(found))
+        return
+    print_table(f"{config.method} on {config.base}, if {config.data} is learned: nothing was trained",
+                ("what", "estimate"), found.lines())

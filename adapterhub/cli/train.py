@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapterhub.cli.data import print_rows
+from adapterhub.cli.estimate import print_estimate_of
 from adapterhub.cli.output import guarded, json_option, print_json
 from adapterhub.cli.report import print_sections, train_page
 from adapterhub.cli.run_settings import (
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
                "once for each.", metavar="WEIGHTS", parse=parse_class_weights)
 @setting("--oversample", "Draw training rows of rarer labels again until all stand as often.", kind=bool)
 @setting("--method", "PEFT method.  [default: lora]")
+@setting("--preset", "lean: upper layers alone, the lower ones run once; a fraction of the memory and time.")
+@setting("--upper-layers", "Adapt only this many of the uppermost layers.  [default: all]", kind=int)
+@setting("--remember-lower", "Run the layers below the lowest trained one once, and keep what they give.", kind=bool)
 @setting("--rank", "LoRA rank.  [default: 8]", kind=int)
 @setting("--alpha", "LoRA alpha.  [default: twice the rank]", kind=float)
 @setting("--targets", "Layers, separated by commas.  [default: all-linear]")
@@ -72,10 +76,11 @@ if TYPE_CHECKING:
 @click.option("--report", type=click.Path(path_type=Path), metavar="FILE",
               help="The page about the run, .html or .md.  [default: beside the folder]")
 @click.option("--no-report", is_flag=True, help="Write no page; one holds test rows that were answered wrong.")
+@click.option("--dry-run", is_flag=True, help="Read the rows, say what the run will take, and train nothing.")
 @json_option
 @guarded
 def train(config_file: Path | None, start: str | None, processes: int, report: Path | None, no_report: bool,
-          as_json: bool) -> None:
+          dry_run: bool, as_json: bool) -> None:
     """Train one adapter and write its folder; the base stays as it is.
 
     Ctrl-C and SIGTERM stop the training after its step and keep a checkpoint; --resume goes on from there, with the
@@ -92,6 +97,9 @@ def train(config_file: Path | None, start: str | None, processes: int, report: P
     if config.method == "full":
         raise InvalidConfig("Method 'full' fine-tunes a whole model, which is no adapter.",
                             hint="Give --method lora; `adapterhub demo` measures the two side by side.")
+    if dry_run:
+        print_estimate_of(config, as_json=as_json)
+        return
     report = None if no_report else train_page(config.output, report)
     with waiting("loading torch, transformers and peft"):
         from adapterhub.cli.train_report import write_train_report

@@ -82,8 +82,8 @@ class Screen:
                         _ratio(full.step_seconds, adapter.step_seconds)),
                        (f"test {metric} ({adapter.n_test_rows} rows)", f"{adapter.metrics[metric]:.3f}",
                         f"{full.metrics[metric]:.3f}", "")])
-        self.say("Memory is given back to the system at once in both processes, so that the peak shows the method and "
-                 "not the allocator; that makes their steps slower than in step 2.")
+        self.say("In the first epoch both processes give freed memory back to the system at once, so that the peak "
+                 "shows the method and not the allocator; steps are timed after it. More arms: adapterhub compare.")
 
     def scale(self, lines: Sequence[ScaleLine], dtype: str) -> None:
         """Print disk and memory for several numbers of tasks."""

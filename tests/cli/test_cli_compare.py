@@ -54,3 +54,17 @@ def test_scale_without_a_gpu_says_so(cli: Cli, tmp_path: Path) -> None:
     assert ran.exit_code == 2
     assert "no CUDA GPU here" in ran.err
     assert json.dumps(ran.err).count("Error:") == 1
+
+
+def test_dry_run_says_what_a_run_takes_and_writes_nothing(cli: Cli, tiny_base_folder: Path, tiny_rows: dict[str, Path],
+                                                          tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapterhub.costs.ahead.SECONDS", 0.2)
+    given = ("train", "--task", "text-classification", "--data", tiny_rows["intents3"], "--base", tiny_base_folder,
+             "--output", tmp_path / "out", "--epochs", 2, "--batch-size", 8, "--rank", 2, "--max-length", 32)
+    told = cli(*given, "--dry-run", "--json").json
+    assert not any(tmp_path.iterdir())
+    assert told["n_steps"] == 2 * 4  # 30 of 42 rows are learned
+    assert told["total_seconds"] == pytest.approx(8 * told["step_seconds"])
+    trained = cli(*given, "--dtype", "float16", "--json").json
+    assert told["trained_parameters"] == trained["trained_parameters"]
+    assert told["file_bytes"] == (tmp_path / "out" / "adapter_model.safetensors").stat().st_size
