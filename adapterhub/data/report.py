@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99, 1.0)
+_NAMES = tuple(f"{share:.0%}" for share in QUANTILES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,10 +25,15 @@ class Lengths:
     def of(cls, lengths: Sequence[int], kept: Sequence[int], n_cut: int) -> "Lengths":
         """Summarise rows' tokens [N] before and after they were cut."""
         taken = np.quantile(np.asarray(lengths), QUANTILES, method="inverted_cdf") if len(lengths) else []
-        names = [f"{share:.0%}" for share in QUANTILES]
         total = int(np.sum(lengths))
-        return cls(quantiles=dict(zip(names, map(int, taken), strict=False)), n_cut=n_cut, n_tokens=total,
+        return cls(quantiles=dict(zip(_NAMES, map(int, taken), strict=False)), n_cut=n_cut, n_tokens=total,
                    n_tokens_cut=total - int(np.sum(kept)))
+
+    @classmethod
+    def of_dict(cls, value: Mapping[str, Any]) -> "Lengths":
+        """Return what `asdict` gave, with the quantiles in their order. Raises TypeError or KeyError for another."""
+        quantiles = value["quantiles"]
+        return cls(**{**value, "quantiles": {name: quantiles[name] for name in _NAMES if name in quantiles}})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,12 +6,15 @@ Memory holds one piece, and some 20 bytes for each row.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
 from adapterhub.data.columns import Columns, match_columns
 from adapterhub.data.curate import Curation, Division, divide, report_on
 from adapterhub.data.digest import RowsDigest
+from adapterhub.data.duplicates import REMOVED
+from adapterhub.data.formats import reading_errors, require_kind
 from adapterhub.data.labels import labels_in, rename_labels, require_renamed
 from adapterhub.data.pieces import read_pieces
 from adapterhub.data.read import Rows, to_rows
@@ -38,9 +41,14 @@ class Source:
     columns: Columns
     given: Mapping[str, str]
     label_names: Mapping[str, str]
+    stamps: Mapping[str, tuple[int, int]]
+    """Size and time of change of each part's file when it was opened first."""
 
     def rows(self) -> Iterator[_Found]:
-        """Read all rows, part by part. Raises DataError as `read_rows`, where a fault is reached."""
+        """Read all rows, part by part.
+
+        Raises DataError as `read_rows`, where a fault is reached, and at a file's end where it is not what it was.
+        """
         for number, part in enumerate(PARTS):
             if part in self.files:
                 for row in self._rows_as_they_are(part):
@@ -51,7 +59,10 @@ class Source:
         return {label for part in self.files for row in self._rows_as_they_are(part) for label in labels_in(row)}
 
     def _rows_as_they_are(self, part: str) -> Iterator[dict[str, Any]]:
-        return _read(self.files[part], self.columns, self.given)
+        yield from _read(self.files[part], self.columns, self.given)
+        if _stamp_of(self.files[part]) != self.stamps[part]:
+            raise DataError(f"{self.files[part]} was changed while it was read.",
+                            hint="Use a copy that nothing writes to.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +97,7 @@ class PartRows(Sequence[dict[str, Any]]):
         return self._length
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        for found, part in zip(self._streamed.source.rows(), self._streamed.division.parts.tolist(), strict=True):
+        for found, part in _with_parts(self._streamed.source, self._streamed.division):
             if part in self._parts:
                 yield found.row
 
@@ -118,7 +129,7 @@ def read_streamed(source: str, *, columns: Columns, given: Mapping[str, str], pl
     division = divide(survey, plan, is_cleaned=curation.is_cleaned, present=stream.files)
     counts = [Counter[str]() for _ in PARTS]
     digests = [RowsDigest() for _ in PARTS]
-    for found, part in zip(stream.rows(), division.parts.tolist(), strict=True):
+    for found, part in _with_parts(stream, division):
         if part >= 0:
             counts[part].update(labels_in(found.row))
             digests[part].add(found.row)
@@ -142,7 +153,21 @@ def _open(source: str, columns: Columns, given: Mapping[str, str], curation: Cur
     else:
         raise DataError(f"{source} is a data set of the Hugging Face Hub, which is not read in pieces.",
                         hint="Leave out --stream, or save it as parquet files.")
-    return Source(name=name, files=files, columns=columns, given=given, label_names=curation.label_names)
+    for file in files.values():
+        require_kind(file)
+    return Source(name=name, files=files, columns=columns, given=given, label_names=curation.label_names,
+                  stamps={part: _stamp_of(file) for part, file in files.items()})
+
+
+def _with_parts(source: Source, division: Division) -> Iterator[tuple[_Found, int]]:
+    """Yield each row with the part it goes to; a source that has grown says so itself, at its end."""
+    return zip(source.rows(), chain(division.parts.tolist(), repeat(REMOVED)), strict=False)
+
+
+def _stamp_of(file: Path) -> tuple[int, int]:
+    with reading_errors(file):
+        facts = file.stat()
+    return facts.st_size, facts.st_mtime_ns
 
 
 def _read(path: Path, columns: Columns, given: Mapping[str, str]) -> Iterator[dict[str, Any]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import adapterhub.tasks.task
-from adapterhub.bases.load import Base
+from adapterhub.bases.load import Base, quiet_transformers
 from adapterhub.data.pieces import in_pieces
 from adapterhub.data.report import Lengths
 from adapterhub.errors import StorageError
@@ -95,7 +95,8 @@ class Encoder:
 
     def encode_rows(self, rows: Sequence[Row], max_length: int) -> list[Example]:
         """Return a piece's rows as examples of at most `max_length` tokens."""
-        return self.task.encode(rows, self.base.tokenizer, self.labels, max_length)
+        with quiet_transformers():  # it warns of texts that are longer than the base reads, which are cut here
+            return self.task.encode(rows, self.base.tokenizer, self.labels, max_length)
 
     def _key(self, digest: str, form: str) -> str:
         return key_of({"rows": digest, "form": form, "task": self.task.name, "labels": self.labels,

@@ -6,6 +6,7 @@ An entry is a folder with the examples and a file of facts. What is damaged is r
 import logging
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -22,6 +23,7 @@ from adapterhub.training.example_file import ExampleFile, ExampleWriter, open_wr
 LIMIT_BYTES = 4 << 30
 """What all entries together may take; the ones that were not used for longest go first."""
 _EXAMPLES, _FACTS = "examples.arrow", "facts.json"
+_LEFT_BEHIND_S = 24 * 3600.0
 _log = logging.getLogger(__name__)
 
 
@@ -64,7 +66,7 @@ class EncodedCache:
             facts = read_json(place / _FACTS)
             if sha256_of_file(place / _EXAMPLES) != facts["sha256"]:
                 raise DataError("its examples are not those that were written")
-            entry = Entry(examples=ExampleFile(place / _EXAMPLES), lengths=Lengths(**facts["lengths"]))
+            entry = Entry(examples=ExampleFile(place / _EXAMPLES), lengths=Lengths.of_dict(facts["lengths"]))
             os.utime(place / _FACTS)
         except (AdapterHubError, OSError, pa.ArrowException, KeyError, TypeError) as error:
             _log.warning("Encoded rows in %s are damaged and are made anew: %s", place, error)
@@ -100,18 +102,27 @@ class EncodedCache:
         entries = sorted(((_used_at(place), place) for place in self.folder.iterdir() if place.is_dir()), reverse=True)
         total = sum(map(_size_of, self._used))
         for _, place in entries:
-            if place in self._used or place.name.startswith("."):  # the latter is being written by another process
+            if place in self._used or _is_being_written(place):
                 continue
             total += _size_of(place)
             if total > self.limit_bytes:
                 shutil.rmtree(place, ignore_errors=True)
 
 
-def _used_at(place: Path) -> float:
+def _is_being_written(place: Path) -> bool:
+    """Say whether another process is at work there; what a killed one left behind is older than a day at some time."""
+    return place.name.startswith(".") and _changed_at(place) > time.time() - _LEFT_BEHIND_S
+
+
+def _changed_at(place: Path) -> float:
     try:
-        return (place / _FACTS).stat().st_mtime
+        return place.stat().st_mtime
     except OSError:
         return 0.0
+
+
+def _used_at(place: Path) -> float:
+    return _changed_at(place / _FACTS)
 
 
 def _size_of(place: Path) -> int:

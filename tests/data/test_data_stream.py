@@ -1,6 +1,7 @@
 """Rows that stay on the disk are divided, counted and told as those in memory."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,15 @@ def test_an_old_label_that_no_row_has_is_refused(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "rows.jsonl", intent_rows(3))
     with pytest.raises(UnknownName, match="known: card, loan, travel"):
         read_streamed(str(path), columns=TEXTS, given={}, plan=BY_LABEL, curation=Curation(label_names={"x": "y"}))
+
+
+@pytest.mark.parametrize("change", [lambda text: text.split("\n", 1)[1], lambda text: text + text])
+def test_a_file_that_changes_while_it_is_read_is_told(change: Callable[[str], str], tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "rows.jsonl", intent_rows(3))
+    streamed = read_streamed(str(path), columns=TEXTS, given={}, plan=BY_LABEL, curation=Curation())
+    path.write_text(change(path.read_text()))
+    with pytest.raises(DataError, match=r"rows\.jsonl was changed while it was read\. Use a copy"):
+        list(streamed.rows_of("train"))
 
 
 def test_a_data_set_of_the_hub_is_refused_with_what_can_be_done() -> None:

@@ -1,5 +1,7 @@
 """Encoded rows: measured before they are cut, kept under all that decides them, never trusted unchecked."""
 
+import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -66,6 +68,7 @@ def test_a_second_start_encodes_nothing_and_has_the_same(task: str, make_encoder
     second = make_encoder(task).encode(ROWS[task], digest)
     assert plain(second.examples) == plain(first.examples)
     assert second.lengths == first.lengths
+    assert list(second.lengths.quantiles) == list(first.lengths.quantiles)
 
 
 def test_whatever_decides_the_tokens_decides_the_entry(make_encoder: MakeEncoder, tiny_base: Base) -> None:
@@ -123,6 +126,18 @@ def test_the_entries_that_were_not_used_for_longest_go_first(make_encoder: MakeE
     small.encode(rows[:13], digest_of_rows(rows[:13]))
     assert (oldest.exists(), second.exists(), third.exists()) == (False, True, True)
     assert len(list(small.cache.folder.iterdir())) == 3
+
+
+def test_what_a_killed_process_left_behind_goes_after_a_day(make_encoder: MakeEncoder) -> None:
+    rows, folder = ROWS["text-classification"], make_encoder().cache.folder
+    encoder = make_encoder(cache=EncodedCache(folder, limit_bytes=0))
+    for name, age_s in ((".old", 2 * 24 * 3600), (".new", 3600)):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "examples.arrow").write_bytes(b"half")
+        os.utime(folder / name, (time.time() - age_s,) * 2)
+    encoder.encode(rows, digest_of_rows(rows))
+    assert (folder / ".new").exists()
+    assert not (folder / ".old").exists()
 
 
 def test_rows_are_encoded_where_the_cache_cannot_be_written(make_encoder: MakeEncoder, tmp_path: Path) -> None:
