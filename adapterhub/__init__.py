@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from adapterhub.errors import AdapterHubError
+    from adapterhub.making import train
     from adapterhub.registry import AliasMove, Listing, Query, Registries, Registry, Version, open_registries
     from adapterhub.runtime.answer import Answer, Failure
     from adapterhub.runtime.engine import Runtime
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from adapterhub.runtime.pending import PendingRows
     from adapterhub.settings import Settings
     from adapterhub.training.config import TrainConfig
-    from adapterhub.training.run import train
 
 __all__ = ["AdapterHubError", "AliasMove", "Answer", "Failure", "Generated", "GenerationSettings", "Generator",
            "GeneratorConfig", "Listing", "PendingRows", "Query", "Registries", "Registry", "Runtime", "Settings",
@@ -56,7 +56,7 @@ _HOMES = {
     "TrainConfig": "adapterhub.training.config",
     "Version": "adapterhub.registry",
     "open_registries": "adapterhub.registry",
-    "train": "adapterhub.training.run",
+    "train": "adapterhub.making",
 }
 """Public name -> the module that holds it; the same names as under TYPE_CHECKING above."""
 

@@ -35,8 +35,8 @@ def tiny_rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def train_tiny(tiny_base_folder: Path, tiny_settings: Settings, tiny_rows: dict[str, Path]) -> Callable[..., Path]:
     """Train one epoch on the tiny base: `train_tiny(output, "text-classification", "intents3", rank=2)`."""
+    from adapterhub.making import train
     from adapterhub.training.config import TrainConfig
-    from adapterhub.training.run import train
 
     def run(output: Path, task: str, rows: str, **changes: Any) -> Path:
         given: dict[str, Any] = {"base": str(tiny_base_folder), "epochs": 1, "batch_size": 8, "max_length": 32,

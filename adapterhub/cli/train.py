@@ -103,13 +103,11 @@ def train(config_file: Path | None, start: str | None, processes: int, report: P
     report = None if no_report else train_page(config.output, report)
     with waiting("loading torch, transformers and peft"):
         from adapterhub.cli.train_report import write_train_report
-        from adapterhub.training.processes import run_in_processes
+        from adapterhub.making import make_adapter
         from adapterhub.training.ranks import process_state
-        from adapterhub.training.run import run_training
         from adapterhub.training.run_folder import START
-    settings = Settings.from_environment()
-    result = (run_training(config, settings, start=START[start], tell=None if as_json else print_rows)
-              if processes == 1 else run_in_processes(config, settings, processes, start=START[start]))
+    result = make_adapter(config, Settings.from_environment(), start=START[start], n_processes=processes,
+                          tell=None if as_json else print_rows)
     if not process_state().is_main_process:
         return
     if report is not None:

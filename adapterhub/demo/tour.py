@@ -20,13 +20,14 @@ from adapterhub.demo.plan import ENTITIES, INTENTS, LEAST_SHIPPED, STREAM_TEXTS,
 from adapterhub.demo.show import Screen, figures_of
 from adapterhub.demo.stream import RequestStream
 from adapterhub.errors import AdapterNotFound, DataError, PredictionError
+from adapterhub.making import make_adapter
 from adapterhub.progress import waiting
 from adapterhub.registry import Registries, open_registries
 from adapterhub.runtime.device import device_of, dtype_of
 from adapterhub.runtime.engine import Runtime
 from adapterhub.settings import Settings
 from adapterhub.training.config import TrainConfig
-from adapterhub.training.run import TrainResult, run_training
+from adapterhub.training.run import TrainResult
 
 _MARK = ".adapterhub-demo"
 
@@ -93,7 +94,7 @@ class _Tour:
 
     def train(self, config: TrainConfig) -> TrainResult:
         """Train an adapter and print its report on the test rows."""
-        result = run_training(config, self._settings)
+        result = make_adapter(config, self._settings)
         outcome = result.outcome
         self._screen.evaluation(Path(config.data).name, result.evaluation)
         self._screen.say(f"{figures_of(result.evaluation)}; {result.n_trained:,} parameters trained in "

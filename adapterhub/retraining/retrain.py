@@ -13,6 +13,7 @@ from adapterhub.adapter.peft_config import CONFIG_FILE
 from adapterhub.adapter.reference import Reference
 from adapterhub.errors import AdapterNotFound, InvalidConfig, PromotionRefused
 from adapterhub.files import folder_written_whole, require_free, sha256_of_bytes
+from adapterhub.making import make_adapter
 from adapterhub.progress import ShowProgress, progress_bar
 from adapterhub.registry import Evaluate, Registry, Version
 from adapterhub.registry.aliases import AliasMove, current_move
@@ -23,7 +24,6 @@ from adapterhub.runtime.measure import measure_adapters
 from adapterhub.settings import Settings
 from adapterhub.tasks.table import find_task
 from adapterhub.training.config import TrainConfig
-from adapterhub.training.run import run_training
 
 _KINDS = (("use_dora", "dora"), ("use_rslora", "rslora"))
 """Fields of PEFT's configuration that make LoRA another method."""
@@ -87,7 +87,7 @@ def retrain(plan: RetrainPlan, lessons: Lessons, registry: Registry, evaluate: E
         task = find_task(folder.manifest.task)
         rows = retraining_rows(plan.data, lessons, task, folder.manifest, columns=plan.columns)
         config = _config(plan, folder, write_parts(rows, work / "rows"), work / "candidate", rows)
-        run_training(config, settings, show)
+        make_adapter(config, settings, show)
         candidate = read_folder(work / "candidate")
         comparisons = _compare(folder, candidate, rows, work, config.base, settings)
         if plan.output is not None:

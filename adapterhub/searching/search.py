@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 
 from adapterhub.errors import TrainingError
 from adapterhub.files import canonical_json, require_free, write_atomic
+from adapterhub.making import make_adapter
 from adapterhub.progress import ShowProgress, progress_bar
 from adapterhub.searching.bed import TrialBed, make_bed
 from adapterhub.searching.space import Choice, Space, with_params
@@ -19,7 +20,7 @@ from adapterhub.settings import Settings
 from adapterhub.tasks.task import LOWER_IS_BETTER
 from adapterhub.training.config import TrainConfig
 from adapterhub.training.config_file import config_to_plain
-from adapterhub.training.run import TrainResult, run_training
+from adapterhub.training.run import TrainResult
 from adapterhub.training.watch import EpochFacts, StepFacts
 
 FOLDER_SUFFIX, TRIALS_FILE = ".search", "trials.json"
@@ -189,5 +190,5 @@ def _train_best(config: TrainConfig, best: TrialFacts, bed: TrialBed, settings: 
     """Train with the best settings on training and validation rows, for the epochs that were best."""
     final = with_params(config, best.params)
     plan = final.plan_for(len(bed.prepared.inputs.train))
-    return run_training(replace(final, epochs=best.best_epoch, batch_size=plan.batch_size, is_validated=False,
+    return make_adapter(replace(final, epochs=best.best_epoch, batch_size=plan.batch_size, is_validated=False,
                                 metric=None), settings, show)

@@ -3,7 +3,7 @@
 import importlib.metadata
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from adapterhub.adapter.card import CardTable
 from adapterhub.adapter.check import check_folder
-from adapterhub.adapter.folder import CARD_FILE, CONTENT_FILES, read_folder
+from adapterhub.adapter.folder import CARD_FILE, CONTENT_FILES, AdapterFolder, read_folder
 from adapterhub.adapter.manifest import (
     MANIFEST_FILE,
     DataFacts,
@@ -65,11 +65,16 @@ class ExportFacts:
     """What was found in the rows and done to them: name -> count."""
 
 
+Prove = Callable[[AdapterFolder, Base], object]
+"""A further proof of a written folder: raises where it fails."""
+
+
 def export_folder(output: Path, config: TrainConfig, base: Base, task: Task, trained: TrainedModel,
-                  facts: ExportFacts) -> None:
+                  facts: ExportFacts, prove: Prove | None = None) -> None:
     """Write the adapter folder whole, after a reload through stock PEFT gave the same probe outputs.
 
-    Raises TrainingError where it did not; DataError where `output` is taken; StorageError where it cannot be written.
+    Raises TrainingError where it did not, or what `prove` raises; DataError where `output` is taken; StorageError where
+    it cannot be written.
     """
     state = {name: value.to(facts.dtype) for name, value in trained.state().items()}
     probe = _probe(trained.model, task, base)
@@ -81,6 +86,8 @@ def export_folder(output: Path, config: TrainConfig, base: Base, task: Task, tra
         (folder / MANIFEST_FILE).write_bytes(_with_files(manifest, folder).to_bytes())
         check_folder(read_folder(folder), base.shapes)
         _require_reload(folder, base, task, facts.labels, probe)
+        if prove is not None:
+            prove(read_folder(folder), base)
 
 
 def export_whole_model(output: Path, trained: TrainedModel) -> None:

@@ -27,7 +27,7 @@ from adapterhub.training.config import TrainConfig
 from adapterhub.training.config_file import config_to_plain
 from adapterhub.training.continuing import start_from
 from adapterhub.training.evaluate import evaluate_model
-from adapterhub.training.export import ExportFacts, export_folder, export_whole_model, rounded
+from adapterhub.training.export import ExportFacts, Prove, export_folder, export_whole_model, rounded
 from adapterhub.training.invariants import frozen_digest, require_frozen, require_moved, require_whole
 from adapterhub.training.lessons import require_packable
 from adapterhub.training.loop import run_loop, seed_everything
@@ -75,24 +75,17 @@ class TrainResult:
         return sum(part.lengths.n_cut for part in self.report.parts if part.name == "train" and part.lengths)
 
 
-def train(config: TrainConfig, settings: Settings | None = None) -> Path:
-    """Train one adapter and return its folder. Raises an AdapterHubError for what the input causes.
-
-    Example: `train(TrainConfig(task="text-classification", data="rows.csv", output=Path("folder")))`
-    """
-    folder = run_training(config, settings or Settings.from_environment()).folder
-    if folder is None:
-        raise TrainingError(f"Method {config.method!r} gives no adapter.", hint="Use method='lora'.")
-    return folder
-
-
 def run_training(config: TrainConfig, settings: Settings, show: ShowProgress = progress_bar, *, start: Start = "new",
-                 watchers: Sequence[Watcher] = (), tell: Tell | None = None) -> TrainResult:
-    """Train, measure on the test rows, and write the folder. Raises as `train`, before training where it can.
+                 watchers: Sequence[Watcher] = (), tell: Tell | None = None,
+                 prove: Prove | None = None) -> TrainResult:
+    """Train, measure on the test rows, and write the folder; `making.make_adapter` has it proved by the runtime too.
+
+    Raises an AdapterHubError for what the input causes, before training where it can.
 
     `start`: "new"; "resume" goes on from the newest checkpoint of a stopped run with the same output; "finish" takes
     such a run's best epoch as it is. `tell` is given what was found in the rows, and the tokens that they are cut
-    at, before they are learned. Ctrl-C and SIGTERM save a checkpoint and raise TrainingStopped.
+    at, before they are learned. `prove` is given the written folder before it is moved into
+    place. Ctrl-C and SIGTERM save a checkpoint and raise TrainingStopped.
     """
     require_free(config.output)
     _require_writable(config.output)
@@ -111,7 +104,7 @@ def run_training(config: TrainConfig, settings: Settings, show: ShowProgress = p
         prepared = prepare(config, task, base, data, settings.cache, show)
         if tell is not None and process_state().is_main_process:
             tell(prepared.report, config.length)
-        result = _run(config, base, prepared, run, start, show, watchers)
+        result = _run(config, base, prepared, run, start, show, watchers, prove)
     except BaseException:
         run.leave()
         raise
@@ -126,7 +119,7 @@ def settled(config: TrainConfig, base: Base) -> TrainConfig:
 
 
 def _run(config: TrainConfig, base: Base, prepared: Prepared, run: RunFolder, start: Start,
-         show: ShowProgress, watchers: Sequence[Watcher]) -> TrainResult:
+         show: ShowProgress, watchers: Sequence[Watcher], prove: Prove | None) -> TrainResult:
     task, inputs, labels = prepared.task, prepared.inputs, prepared.inputs.labels
     name = config.name or prepared.report.name
     started = time.perf_counter()
@@ -161,7 +154,7 @@ def _run(config: TrainConfig, base: Base, prepared: Prepared, run: RunFolder, st
                         seconds=outcome.seconds + time.perf_counter() - started)
     if process_state().is_main_process:
         if trained.is_adapter:
-            export_folder(config.output, config, base, task, trained, facts)
+            export_folder(config.output, config, base, task, trained, facts, prove)
         else:
             export_whole_model(config.output, trained)
     process_state().wait_for_everyone()

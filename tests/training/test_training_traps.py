@@ -16,6 +16,7 @@ from adapterhub.adapter.folder import FOLDER_FILES, read_folder
 from adapterhub.adapter.peft_config import CONFIG_FILE, PREFIX, WEIGHTS_FILE
 from adapterhub.bases.load import Base, load_base
 from adapterhub.errors import BaseMismatch, InvalidConfig, InvalidFolder, TrainingError
+from adapterhub.making import train
 from adapterhub.settings import Settings
 from adapterhub.tasks.probe import probe_examples
 from adapterhub.tasks.table import find_task
@@ -23,7 +24,7 @@ from adapterhub.training.config import TrainConfig
 from adapterhub.training.evaluate import compute_outputs
 from adapterhub.training.export import PROBE_TOLERANCE
 from adapterhub.training.methods import build_model
-from adapterhub.training.run import TrainResult, train
+from adapterhub.training.run import TrainResult
 
 HEADED = ("intents3", "intents5", "entities", "query-only")
 
