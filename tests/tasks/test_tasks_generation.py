@@ -125,6 +125,21 @@ def test_logits_are_computed_for_labelled_tokens_alone(family: str, model_of: Ca
     assert not model.get_output_embeddings()._forward_pre_hooks
 
 
+@pytest.mark.parametrize("family", ["llama", "t5"])
+def test_parts_by_their_weights_make_the_whole_loss(family: str, model_of: Callable[[str], Any]) -> None:
+    model, task, examples = model_of(family), task_of(family), encoded(family)
+
+    def loss_of(part: list[Example]) -> float:
+        with torch.inference_mode():
+            outputs = outputs_of(model, task, collate([example.sequences[0] for example in part], 0))
+        return float(task.loss([outputs], part))
+    parts = [examples[:1], examples[1:]]
+    weights = [task.loss_weight(part) for part in parts]
+    assert task.can_split(examples)
+    mean = sum(weight * loss_of(part) for weight, part in zip(weights, parts, strict=True)) / sum(weights)
+    assert mean == pytest.approx(loss_of(examples), rel=1e-5)
+
+
 def test_gradient_reaches_every_layer_through_the_chosen_tokens(model_of: Callable[[str], Any]) -> None:
     model, examples = model_of("llama"), encoded("llama")
     model.requires_grad_(requires_grad=True)
