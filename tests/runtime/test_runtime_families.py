@@ -29,7 +29,8 @@ from adapterhub.settings import Settings
 from adapterhub.tasks.batch import collate
 from adapterhub.tasks.question_answering import QuestionAnswering
 from adapterhub.tasks.task import Example, TokenSequence
-from adapterhub.training.methods import encoder_targets, head_modules
+from adapterhub.training.methods import head_modules
+from adapterhub.training.targets import encoder_targets
 
 TOLERANCE = 1e-5
 """float32 sums in another order, relative to logits of unit scale."""
