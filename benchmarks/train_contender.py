@@ -109,7 +109,7 @@ def train_with_trainer(given: dict[str, Any], turns: Turns) -> float:
         train_dataset=encode(parts["train"]),  # type: ignore[arg-type]  # a list is a map-style dataset
         data_collator=DataCollatorWithPadding(base.tokenizer), callbacks=[_InTurns(turns)])
     trainer.train()
-    predicted: Any = trainer.predict(encode(parts["test"]))  # type: ignore[arg-type]
+    predicted: Any = trainer.predict(encode(parts["test"]))
     return float((predicted.predictions.argmax(-1) == predicted.label_ids).mean())
 
 
