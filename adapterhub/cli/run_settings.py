@@ -1,5 +1,6 @@
 """The settings of a training run at the command line: those of a file, then the options given, which win."""
 
+import tomllib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -84,6 +85,21 @@ def parse_columns(given: tuple[str, ...]) -> dict[str, str]:
     if bad := [text for text in given if "=" not in text]:
         raise InvalidConfig(f"--column {bad[0]!r} is not FIELD=COLUMN.", hint="Write for instance --column text=body.")
     return dict(text.split("=", 1) for text in given)
+
+
+def parse_method_options(given: tuple[str, ...]) -> dict[str, Any]:
+    """Parse NAME=VALUE options; a value is read as TOML, and is a text where it is none. Raises InvalidConfig."""
+    if bad := [text for text in given if not text.partition("=")[0] or "=" not in text]:
+        raise InvalidConfig(f"--method-option {bad[0]!r} is not NAME=VALUE.",
+                            hint="Write for instance --method-option use_rslora=true.")
+    return {name: _value(text) for name, _, text in (text.partition("=") for text in given)}
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError):
+        return text
 
 
 def parse_label_map(given: tuple[str, ...]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from adapterhub.cli.run_settings import (
     given_settings,
     pairs_setting,
     parse_class_weights,
+    parse_method_options,
     rows_settings,
     setting,
     several_setting,
@@ -21,6 +22,7 @@ from adapterhub.cli.run_settings import (
 from adapterhub.errors import InvalidConfig
 from adapterhub.progress import waiting
 from adapterhub.settings import Settings
+from adapterhub.training.method_table import METHODS
 
 if TYPE_CHECKING:
     from adapterhub.training.run import TrainResult
@@ -38,13 +40,15 @@ if TYPE_CHECKING:
 @pairs_setting("--class-weights", "class_weights", "How much labels count in the loss: `balanced`, or LABEL=WEIGHT, "
                "once for each.", metavar="WEIGHTS", parse=parse_class_weights)
 @setting("--oversample", "Draw training rows of rarer labels again until all stand as often.", kind=bool)
-@setting("--method", "PEFT method.  [default: lora]")
+@setting("--method", f"{', '.join(name for name in METHODS if name != 'full')}.  [default: lora]")
 @setting("--preset", "lean: upper layers alone, the lower ones run once; a fraction of the memory and time.")
 @setting("--upper-layers", "Adapt only this many of the uppermost layers.  [default: all]", kind=int)
 @setting("--remember-lower", "Run the layers below the lowest trained one once, and keep what they give.", kind=bool)
-@setting("--rank", "LoRA rank.  [default: 8]", kind=int)
-@setting("--alpha", "LoRA alpha.  [default: twice the rank]", kind=float)
-@setting("--targets", "Layers, separated by commas.  [default: all-linear]")
+@setting("--rank", "[default: the method's; 8 for LoRA]", kind=int)
+@setting("--alpha", "Scale of LoRA's change.  [default: twice the rank]", kind=float)
+@setting("--targets", "Layers, separated by commas, or re: with a pattern for whole names.  [default: all-linear]")
+@pairs_setting("--method-option", "method_options", "A field of the method's configuration in PEFT, by PEFT's name.",
+               metavar="NAME=VALUE", parse=parse_method_options)
 @setting("--epochs", "Passes over the training rows.  [default: 8, with few rows more]", kind=int)
 @setting("--batch-size", "Rows per step.  [default: 32, with few rows 16]", kind=int)
 @setting("--learning-rate", "[default: the method's]", kind=float)

@@ -125,7 +125,8 @@ def _write_peft_files(folder: Path, trained: TrainedModel, state: State, base: B
     raw = read_json(folder / CONFIG_FILE)
     # PEFT writes this machine's path, and head names that the architecture does not have.
     raw |= {"base_model_name_or_path": base.hub_id, "revision": base.source.revision, "inference_mode": True,
-            "modules_to_save": trained.head_modules or None, "target_modules": sorted(trained.target_modules)}
+            "modules_to_save": trained.head_modules or None}
+    raw |= {"target_modules": sorted(trained.target_modules)} if trained.target_modules else {}
     (folder / CONFIG_FILE).write_bytes(canonical_json(raw))
 
 

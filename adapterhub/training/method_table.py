@@ -41,6 +41,7 @@ class Method:
 
 
 _BANKING77 = "measured"
+_PEFT = "PEFT's own examples for language models"
 METHODS: Mapping[str, Method] = {
     "lora": Method(idea="a product of two thin matrices beside each weight", peft_class="LoraConfig", rate=2e-3,
                    rate_from=_BANKING77),
@@ -66,6 +67,14 @@ METHODS: Mapping[str, Method] = {
     "oft": Method(idea="a rotation of each weight, in blocks", peft_class="OFTConfig", rate=2e-3,
                   rate_from=_BANKING77, rank=None, alpha_field=None, dropout_field="module_dropout",
                   serving="after `adapterhub convert`"),
+    "prompt-tuning": Method(idea="tokens of its own in front of the text", peft_class="PromptTuningConfig", rate=3e-2,
+                            rate_from=_PEFT, rank=None, alpha_field=None, dropout_field=None, is_for_writing=True,
+                            fixed={"num_virtual_tokens": 20, "prompt_tuning_init": "SAMPLE_VOCAB"},
+                            serving="by stock PEFT alone"),
+    "prefix-tuning": Method(idea="keys and values of its own in front of the text, in each layer",
+                            peft_class="PrefixTuningConfig", rate=1e-2, rate_from=_PEFT, rank=None, alpha_field=None,
+                            dropout_field=None, is_for_writing=True, fixed={"num_virtual_tokens": 20},
+                            serving="by stock PEFT alone"),
     "full": Method(idea="the whole base, for comparison; gives no adapter", peft_class="", rate=1e-4,
                    rate_from=_BANKING77, rank=None, alpha_field=None, dropout_field=None),
 }

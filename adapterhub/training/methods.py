@@ -12,8 +12,10 @@ from adapterhub.tasks.loading import load_for
 from adapterhub.tasks.task import Task
 from adapterhub.training.adalora import RankBudget
 from adapterhub.training.config import TrainConfig
+from adapterhub.training.method_table import find_method
 from adapterhub.training.peft_configs import peft_config_of
 from adapterhub.training.preset import freeze, in_upper_layers
+from adapterhub.training.quantized import load_in_4_bits
 from adapterhub.training.targets import targets_of
 
 State = dict[str, torch.Tensor]
@@ -57,6 +59,8 @@ class TrainedModel:
         if self.is_adapter:
             result = set_peft_model_state_dict(self.model, dict(state))
             unexpected = result.unexpected_keys  # type: ignore[attr-defined]  # torch's named tuple is untyped
+            if self.peft_config.is_prompt_learning:  # PEFT puts them by hand, behind what it reports
+                unexpected = [name for name in unexpected if name != "prompt_embeddings"]
             assert not unexpected, f"PEFT did not expect {unexpected[:3]}"
         else:
             self.model.load_state_dict(dict(state))
@@ -83,7 +87,9 @@ def build_model(config: TrainConfig, base: Base, task: Task, labels: list[str], 
         model.requires_grad_(requires_grad=True)
         freeze(model, config.frozen, head)
         return TrainedModel(model=model, head_modules=head, target_modules=[])
-    targets = targets_of(config, model)
+    if config.method == "qlora":
+        model = load_in_4_bits(base, task, labels, whole=_paths(model, head))
+    targets = [] if find_method(config.method).is_for_writing else targets_of(config, model)
     if config.upper_layers is not None:
         targets = in_upper_layers(model, targets, config.upper_layers)
     adapted = get_peft_model(model, peft_config_of(config, model, task.peft_task_type, targets, head, n_steps))
@@ -103,3 +109,8 @@ def head_modules(model: PreTrainedModel) -> list[str]:
         return []
     head = [name for name, child in model.named_children() if child is not trunk and list(child.parameters())]
     return head + (["pooler"] if getattr(trunk, "pooler", None) is not None else [])
+
+
+def _paths(model: PreTrainedModel, modules: list[str]) -> list[str]:
+    """Return the full names of modules that are known by their last one."""
+    return [path for path, _ in model.named_modules() if path.rpartition(".")[2] in modules]

@@ -16,8 +16,10 @@ from transformers.pytorch_utils import Conv1D
 
 from adapterhub.adapter.peft_config import REFUSED_KNOBS
 from adapterhub.errors import InvalidConfig, UnknownName
-from adapterhub.training.config import TrainConfig
+from adapterhub.tasks.task import Task
+from adapterhub.training.config import ALL_LINEAR, TrainConfig
 from adapterhub.training.method_table import Method, find_method
+from adapterhub.training.quantized import require_quantization
 from adapterhub.training.targets import inner_pattern, n_inputs, targeted_layers
 
 _OURS = ("task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision",
@@ -39,14 +41,22 @@ _LEAST_STEPS = 3
 """One to weigh the ranks by, one to take some away, one after it."""
 
 
-def require_options(config: TrainConfig) -> None:
-    """Check the method's options before anything is read or loaded.
+def require_options(config: TrainConfig, task: Task) -> None:
+    """Check the method and its options before anything is read or loaded.
 
-    Raises UnknownName for one that PEFT's configuration does not have; InvalidConfig for one that is said elsewhere,
-    has a wrong type, or gives what cannot be served.
+    Raises UnknownName for an option that PEFT's configuration does not have; InvalidConfig for one that is said
+    elsewhere, has a wrong type, or gives what cannot be served, and for a method that is not for the task.
     """
     method = find_method(config.method)
+    if method.is_for_writing and not task.writes:
+        raise InvalidConfig(f"Method {config.method!r} is for tasks that write, this run is for {task.name}.",
+                            hint="Give --method lora.")
+    if method.is_for_writing and (config.target_names != (ALL_LINEAR,) or config.upper_layers or config.preset):
+        raise InvalidConfig(f"Method {config.method!r} changes no layers, so it has no targets and no upper layers.",
+                            hint="Leave them out.")
     checked_options(config, method)
+    if config.method == "qlora":
+        require_quantization()
 
 
 def checked_options(config: TrainConfig, method: Method) -> dict[str, Any]:
@@ -71,7 +81,10 @@ def checked_options(config: TrainConfig, method: Method) -> dict[str, Any]:
         if name not in known:
             raise UnknownName(f"option of {config.method}", name,
                               {*known, *method.extras} - {*own, *_OURS, *_NOT_SERVED, *_NEED_ROWS})
-    options = {name: _typed(name, value, method) for name, value in given.items()}
+    options: dict[str, Any] = {name: _typed(name, value, method) for name, value in given.items()}
+    if options.get("prefix_projection"):
+        raise InvalidConfig("prefix_projection is true, of which PEFT writes only the end, so no run could go on.",
+                            hint="Leave it out.")
     if options.get("bias") == "all":
         raise InvalidConfig("bias is 'all', which the runtime does not serve.",
                             hint="Give lora_only: the biases of the adapted layers.")
@@ -95,16 +108,15 @@ def peft_config_of(config: TrainConfig, model: PreTrainedModel, task_type: str |
     """
     method = find_method(config.method)
     options = checked_options(config, method)
-    values: dict[str, Any] = {"task_type": task_type, "target_modules": list(targets),
-                              "modules_to_save": list(head) or None, **method.fixed}
+    values: dict[str, Any] = {"task_type": task_type, **method.fixed}
+    if not method.is_for_writing:
+        values |= _of_layers(model, targets, head)
     if method.rank is not None:
         values[method.rank_field] = config.used_rank
     if method.alpha_field:
         values[method.alpha_field] = config.scaled_alpha
     if method.dropout_field:
         values[method.dropout_field] = config.used_dropout
-    layers = targeted_layers(model, targets).values()
-    values["fan_in_fan_out"] = all(isinstance(layer, Conv1D) for layer in layers)
     values |= _defaults(config, options, model, targets, n_steps)
     try:
         with warnings.catch_warnings():
@@ -114,6 +126,12 @@ def peft_config_of(config: TrainConfig, model: PreTrainedModel, task_type: str |
         raise InvalidConfig(f"PEFT refuses the options of {config.method}: {_first_line(error)}.",
                             hint="See PEFT's documentation of the method.") from error
     return built
+
+
+def _of_layers(model: PreTrainedModel, targets: list[str], head: list[str]) -> dict[str, Any]:
+    layers = targeted_layers(model, targets).values()
+    return {"target_modules": list(targets), "modules_to_save": list(head) or None,
+            "fan_in_fan_out": all(isinstance(layer, Conv1D) for layer in layers)}
 
 
 def moves_base(peft_config: PeftConfig) -> bool:

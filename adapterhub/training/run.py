@@ -92,7 +92,7 @@ def run_training(config: TrainConfig, settings: Settings, show: ShowProgress = p
     task = find_task(config.task)
     if config.metric is not None and config.metric not in task.metrics:
         raise UnknownName("metric", config.metric, task.metrics)
-    require_options(config)
+    require_options(config, task)
     require_trackers(config.trackers)
     data = read_data(config, task)
     base = load_base(config.base, cache=settings.cache)

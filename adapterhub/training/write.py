@@ -1,5 +1,6 @@
 """Answers of a model in training to test rows, greedily, by transformers' own `generate`."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,8 +18,12 @@ def write_answers(model: Any, questions: Questions, tokenizer: PreTrainedTokeniz
     model.eval()
     prompts = [question.tokens for question in questions.rows]
     texts = [""] * len(prompts)
-    for batch in by_length([len(prompt) for prompt in prompts], _ROWS_PER_PASS):
-        written = _generate(model, [prompts[i] for i in batch], questions.max_new_tokens, tokenizer)
+    has_own_tokens = bool(getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False))
+    # Behind tokens of a method's own, PEFT counts padding as positions: such rows are written alone.
+    for batch in by_length([len(prompt) for prompt in prompts], 1 if has_own_tokens else _ROWS_PER_PASS):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Position ids are not supported")  # of rows without padding
+            written = _generate(model, [prompts[i] for i in batch], questions.max_new_tokens, tokenizer)
         for i, tokens in zip(batch, written, strict=True):
             texts[i] = str(tokenizer.decode(tokens, skip_special_tokens=True))
     return [Answered(question, text) for question, text in zip(questions.rows, texts, strict=True)]

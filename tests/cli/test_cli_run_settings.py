@@ -66,3 +66,25 @@ def test_file_at_fault_is_refused(content: str, told: str, cli: Cli, tmp_path: P
 
 def test_file_that_is_absent_is_refused(cli: Cli, tmp_path: Path) -> None:
     assert "No such file of settings" in cli("train", "--config", tmp_path / "run.toml").refusal()
+
+
+def test_method_options_are_read_as_toml_and_else_as_text(cli: Cli, tiny_base_folder: Path, tiny_rows: dict[str, Path],
+                                                          tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text('task = "text-classification"\nepochs = 1\nmax_length = 32\n'
+                                       "[method_options]\nuse_dora = true\nlora_bias = true\n")
+    ran = cli("train", "--config", tmp_path / "run.toml", "--data", tiny_rows["intents3"], "--output", tmp_path / "a",
+              "--base", tiny_base_folder, "--method-option", "lora_bias=false", "--method-option",
+              "init_lora_weights=orthogonal", "--method-option", "layers_to_transform=[1]")
+    assert ran.exit_code == 0, ran.err
+    told = read_folder(tmp_path / "a").manifest.training.hyperparameters
+    assert {name: value for name, value in told.items() if name.startswith("method_options.")} == {
+        "method_options.use_dora": True, "method_options.lora_bias": False,
+        "method_options.init_lora_weights": "orthogonal", "method_options.layers_to_transform": "[1]"}
+
+
+@pytest.mark.parametrize(("option", "told"), [
+    ("use_dora", "--method-option 'use_dora' is not NAME=VALUE"), ("use_dorra=true", "Did you mean use_dora")])
+def test_method_option_at_fault_is_refused(option: str, told: str, cli: Cli, tiny_rows: dict[str, Path],
+                                           tmp_path: Path) -> None:
+    assert told in cli("train", "--task", "text-classification", "--data", tiny_rows["intents3"], "--output",
+                       tmp_path / "out", "--method-option", option).refusal()

@@ -19,9 +19,12 @@ from adapterhub.registry.registry import Registry
 from adapterhub.runtime.config import RuntimeConfig
 from adapterhub.runtime.measure import verify_probe
 from adapterhub.runtime.shared_base import SharedBase
+from adapterhub.tasks.table import find_task
 from adapterhub.training.config import TrainConfig
 from adapterhub.training.method_table import METHODS, Method
+from adapterhub.training.methods import build_model
 from adapterhub.training.peft_configs import require_options
+from adapterhub.training.plain_lora import as_plain_lora
 from adapterhub.training.run import TrainResult
 
 Run = Callable[..., TrainResult]
@@ -141,7 +144,7 @@ def test_b_learns_faster_with_loraplus(run_tiny: Run, tmp_path: Path) -> None:
 ])
 def test_option_that_cannot_be_is_refused_with_its_reason(options: dict[str, Any], told: str) -> None:
     with pytest.raises((InvalidConfig, UnknownName), match=told):
-        require_options(config(method_options=options))
+        require_options(config(method_options=options), find_task("text-classification"))
 
 
 @pytest.mark.parametrize(("method", "field"), [("ia3", "rank"), ("ia3", "alpha"), ("ia3", "dropout"), ("oft", "rank"),
@@ -191,3 +194,22 @@ def test_ia3_scales_the_input_of_the_layer_that_leads_back(run_tiny: Run) -> Non
               tensors_of(run_tiny(method="ia3", rank=None).folder).items() if ".layer.0." in key}
     assert shapes["output.dense.ia3_l"] == (1, 48)
     assert shapes["attention.output.dense.ia3_l"] == (32, 1)
+
+
+def test_base_in_4_bits_without_cuda_is_refused_in_a_sentence(run_tiny: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InvalidConfig, match=r"needs a CUDA device; here is none\. Give --method lora"):
+        run_tiny(method="qlora")
+
+
+def test_what_was_trained_in_4_bits_is_stored_for_the_whole_base(tiny_config: Callable[..., TrainConfig],
+                                                                 tiny_base: Base) -> None:
+    task, labels = find_task("text-classification"), ["a", "b"]
+    trained = build_model(tiny_config(), tiny_base, task, labels)
+    state = {name: torch.randn_like(value) for name, value in trained.state().items()}
+    trained.model.is_loaded_in_4bit = True
+    trained.model.requires_grad_(requires_grad=False)
+    whole, stored = as_plain_lora(trained, tiny_base, task, labels, {}, state)
+    assert whole.model is not trained.model
+    assert all(torch.equal(value, state[name]) for name, value in whole.state().items())
+    assert stored.keys() == state.keys()
