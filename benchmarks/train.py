@@ -76,8 +76,9 @@ def _in_turns(place: Path, contenders: Mapping[str, dict[str, Any]]) -> dict[str
 def _beside_full(place: Path, options: Options) -> list[Figure]:
     n_steps = 8 if options.is_quick else 40
     data = _even_rows(place / "even.jsonl", BATCH_SIZE * n_steps, options.seed)
-    names: dict[str, dict[str, Any]] = {"full": {}, "all linear layers": {}, "query and value": {"targets": ("query", "value")},
-             "all linear layers, gradient checkpointing": {"gradient_checkpointing": True}}
+    names: dict[str, dict[str, Any]] = {
+        "full": {}, "all linear layers": {}, "query and value": {"targets": ("query", "value")},
+        "all linear layers, gradient checkpointing": {"gradient_checkpointing": True}}
     arms = {place / name: ArmSettings(
         method="full" if name == "full" else "lora", task="text-classification", data=data, base="embedded", epochs=2,
         batch_size=BATCH_SIZE, max_length=N_TOKENS, name=name, keeps_result=False,

@@ -106,10 +106,10 @@ def train_with_trainer(given: dict[str, Any], turns: Turns) -> float:
         args=TrainingArguments(output_dir=given["output"], learning_rate=given["learning_rate"], weight_decay=0.01,
                                per_device_train_batch_size=given["batch_size"], num_train_epochs=given["epochs"],
                                save_strategy="no", seed=0, disable_tqdm=True),
-        train_dataset=encode(parts["train"]),  # type: ignore[arg-type]  # a list is a map-style dataset
+        train_dataset=encode(parts["train"]),
         data_collator=DataCollatorWithPadding(base.tokenizer), callbacks=[_InTurns(turns)])
     trainer.train()
-    predicted: Any = trainer.predict(encode(parts["test"]))
+    predicted: Any = trainer.predict(encode(parts["test"]))  # type: ignore[arg-type]  # a list is a map-style dataset
     return float((predicted.predictions.argmax(-1) == predicted.label_ids).mean())
 
 
