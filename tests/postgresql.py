@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,35 @@ _WAIT_S = 60
 
 @dataclass
 class Server:
-    """One server that runs."""
+    """One server, which runs unless it is stopped."""
 
+    place: Path
     port: int
-    user: str
-    _n_databases: list[str] = field(default_factory=list)
+    given: dict[str, Any]
+    """How its processes are started."""
+    user: str = "keeper"
+    _process: subprocess.Popen[bytes] | None = None
+    _n_databases: int = 0
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        self._process = subprocess.Popen([str(_program("postgres")), "-D", "data", "-h", "127.0.0.1", "-p",
+                                          str(self.port), "-k", str(self.place), "-c", "fsync=off"],
+                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **self.given)
+        _wait(self.port)
+
+    def stop(self) -> None:
+        """Break it off at once, as a crash does."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(_WAIT_S)
+            self._process = None
 
     def new_database(self) -> str:
         """Make an empty database and return its URL."""
         import psycopg
 
-        name = f"feedback_{len(self._n_databases)}"
-        self._n_databases.append(name)
+        name, self._n_databases = f"feedback_{self._n_databases}", self._n_databases + 1
         with psycopg.connect(f"host=127.0.0.1 port={self.port} user={self.user} dbname=postgres",
                              autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]  # a name of our own
@@ -60,15 +77,12 @@ def running_server() -> Iterator[Server]:
                         "--locale=C", "--encoding=UTF8"], check=True, capture_output=True, **given)
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        process = subprocess.Popen([str(_program("postgres")), "-D", "data", "-h", "127.0.0.1", "-p", str(port), "-k",
-                                    str(place), "-c", "fsync=off"],
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **given)
+        server = Server(place, port, given)
         try:
-            _wait(port)
-            yield Server(port, "keeper")
+            server.start()
+            yield server
         finally:
-            process.send_signal(signal.SIGQUIT)  # at once: its data goes as well
-            process.wait(_WAIT_S)
+            server.stop()
     finally:
         shutil.rmtree(place, ignore_errors=True)
 

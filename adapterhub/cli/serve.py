@@ -10,6 +10,7 @@ from adapterhub.cli.output import base_option, guarded, registry_option
 from adapterhub.errors import InvalidConfig
 
 if TYPE_CHECKING:
+    from adapterhub.server.config import FeedbackConfig
     from adapterhub.server.tracing import Tracer
 
 
@@ -83,6 +84,8 @@ def serve(host: str, port: int, tokens_place: Path | None, certificate: Path | N
                           tokens_per_batch=tokens_per_batch, follow_s=follow_s, drain_s=drain_s,
                           slots_bytes=slots_bytes, limits=limits,
                           feedback=None if feedback_place == "none" else feedback)
+    if config.feedback is not None:
+        _require_usable(config.feedback)
     registries, settings = open_places(place)
     tokens, passed_on = Tokens(tokens_place or default_place()), inherited()
     if passed_on is not None:
@@ -95,6 +98,16 @@ def serve(host: str, port: int, tokens_place: Path | None, certificate: Path | N
 
         run_server(base, registries, tokens, listener, config=config, is_inherited=passed_on is not None,
                    settings=settings, tracer=tracer)
+
+
+def _require_usable(feedback: "FeedbackConfig") -> None:
+    """Tell what is wrong with where feedback is to be kept before anything heavy is loaded."""
+    from adapterhub.feedback.redact import Redactor
+    from adapterhub.feedback.store import FeedbackStore
+
+    if feedback.phone_regions is not None:
+        Redactor(feedback.phone_regions)
+    FeedbackStore(feedback.place).close()
 
 
 def _tracer(traces: str | None) -> "Tracer | None":

@@ -21,6 +21,7 @@ from adapterhub.feedback.tables import ANSWERS, METADATA
 
 _BUSY_S = 30
 """SQLite waits so long for another process's transaction."""
+_CONNECT_S = 5
 _TOLD = (OperationalError, DatabaseError)
 """Faults of a connection or a file, whose words quote no value."""
 READS: Mapping[str, Any] = {"is_reading": True}
@@ -51,7 +52,7 @@ def open_engine(place: str, *, creates: bool) -> Engine:
     """
     url = _url_of(place)
     try:
-        engine = create_engine(url, pool_pre_ping=True)
+        engine = create_engine(url, pool_pre_ping=True, connect_args=_connect_arguments(url))
     except (ModuleNotFoundError, NoSuchModuleError, ArgumentError) as error:
         raise InvalidConfig(f"{shown(place)} cannot be opened: {error}.",
                             hint="Install its driver: pip install 'adapterhub[postgresql]', or another.") from error
@@ -100,6 +101,12 @@ def _url_of(place: str) -> URL:
     if url.drivername == "postgresql":
         return url.set(drivername="postgresql+psycopg")  # SQLAlchemy's own default is the driver before it
     return url
+
+
+def _connect_arguments(url: URL) -> dict[str, Any]:
+    """Return how long a server that does not answer is waited for; psycopg's own default is for ever."""
+    is_given = "connect_timeout" in url.query
+    return {"connect_timeout": _CONNECT_S} if url.get_backend_name() == "postgresql" and not is_given else {}
 
 
 def _prepare_file(database: str | None, *, creates: bool) -> None:

@@ -12,7 +12,7 @@ from email_validator import EmailNotValidError, validate_email
 from phonenumbers import SUPPORTED_REGIONS, Leniency, PhoneNumberMatcher
 from stdnum import luhn
 
-from adapterhub.errors import UnknownName
+from adapterhub.errors import InvalidConfig
 
 EMAIL, PHONE, CARD = "[email]", "[phone]", "[card]"
 REGIONS = ("US", "GB", "DE", "FR", "ES", "IT", "IN", "BR")
@@ -38,7 +38,8 @@ class Redactor:
     def __post_init__(self) -> None:
         for region in self.regions:
             if region not in SUPPORTED_REGIONS:
-                raise UnknownName("phone region", region, SUPPORTED_REGIONS)
+                raise InvalidConfig(f"{region!r} is no country whose phone numbers are known.",
+                                    hint="Give its two letters (ISO 3166), for instance DE.")
 
     def clean(self, value: Any) -> Any:
         """Return plain values with every text in them cleaned; words of `tokens` keep their number."""

@@ -60,4 +60,6 @@ def _of_keeper(keeper: Keeper) -> list[Gauged]:
         Gauged("feedback_waiting", "Answers and feedback that are not written yet.", keeper.n_waiting),
         Gauged("feedback_answers_lost_total", "Answers that could not be written: their feedback will be refused.",
                keeper.n_lost, is_count=True),
+        Gauged("feedback_texts_lost_total", "Answers that were kept without their texts, for want of time.",
+               keeper.n_texts_lost, is_count=True),
     ]

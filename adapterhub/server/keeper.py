@@ -20,6 +20,7 @@ from adapterhub.feedback.redact import REGIONS, Redactor
 from adapterhub.feedback.store import FeedbackStore
 from adapterhub.feedback.writing import add_answers, add_feedback, find_answer
 from adapterhub.server.answered import AnsweredRow
+from adapterhub.server.batcher import about_n_tokens
 from adapterhub.server.config import FeedbackConfig
 from adapterhub.server.errors import InternalFault
 from adapterhub.server.logs import log
@@ -30,6 +31,8 @@ _GATHER_S = 0.05
 _AT_ONCE = 2000
 _MOST_WAITING = 100_000
 """Answers that wait while the database cannot be reached; past it the oldest are lost, and counted."""
+_MOST_TEXT = 4_000_000
+"""About so many tokens of rows wait with their answers; past it answers are kept without their texts."""
 _RETRY_S = 1.0
 _EXPIRE_EVERY_S = 600.0
 _EXPIRE_AT_ONCE = 5000
@@ -46,6 +49,9 @@ class _Heard:
     answer: KeptAnswer
     row: Any = None
     result: Any = None
+    has_texts: bool = False
+    n_tokens: int = 0
+    """About so many, of the texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +69,10 @@ class Keeper(Worker):
                  clock_ms: Callable[[], int] = now_ms) -> None:
         """Without a redactor no text is kept."""
         super().__init__("keeper")
-        self.store, self.n_lost = store, 0
+        self.store, self.n_lost, self.n_texts_lost = store, 0, 0
         self._retention, self._redactor, self._clock_ms = retention, redactor, clock_ms
         self._waiting: deque[_Heard | _Wanted] = deque()
-        self._n_wanted = 0  # of what waits
+        self._n_wanted = self._n_text = 0  # of what waits
         self._expires_at = 0.0
         self._expire_every_s = min(_EXPIRE_EVERY_S, min(retention.texts_days, retention.answers_days) * 86400 / 4)
 
@@ -85,8 +91,15 @@ class Keeper(Worker):
         kept = KeptAnswer(id=answered.id, at_ms=self._clock_ms(), holder=answered.holder, reference=answered.reference,
                           version=answered.version, digest=answered.digest, task=answered.task,
                           label=label_of(answered.task, answered.result), seconds=answered.seconds)
-        texts = (answered.row, answered.result) if self.keeps_texts else ()
-        self._put(_Heard(kept, *texts))
+        if not self.keeps_texts:
+            self._put(_Heard(kept))
+            return
+        n_tokens = about_n_tokens(answered.row) + about_n_tokens(answered.result.get("text", ""))
+        if self._n_text + n_tokens > _MOST_TEXT:
+            self.n_texts_lost += 1
+            self._put(_Heard(kept))
+        else:
+            self._put(_Heard(kept, answered.row, answered.result, has_texts=True, n_tokens=n_tokens))
 
     async def answer_of(self, answer_id: str) -> KeptAnswer | None:
         """Return an answer that was given; None where there is none. Raises StorageError."""
@@ -115,7 +128,7 @@ class Keeper(Worker):
                 self.n_lost += 1  # the new one: the old ones' feedback is nearer
                 return
             self._waiting.append(item)
-            self._n_wanted += isinstance(item, _Wanted)
+            self._count(item, 1)
             if len(self._waiting) == 1 or isinstance(item, _Wanted):
                 self._wakes.notify()
 
@@ -144,8 +157,15 @@ class Keeper(Worker):
             if self._waiting and not self._n_wanted and not self._is_closed:
                 self._wakes.wait(_GATHER_S)
             items = [self._waiting.popleft() for _ in range(min(_AT_ONCE, len(self._waiting)))]
-            self._n_wanted -= sum(isinstance(item, _Wanted) for item in items)
+            for item in items:
+                self._count(item, -1)
             return items, bool(self._waiting) or not self._is_closed
+
+    def _count(self, item: _Heard | _Wanted, sign: int) -> None:
+        if isinstance(item, _Wanted):
+            self._n_wanted += sign
+        else:
+            self._n_text += sign * item.n_tokens
 
     def _write(self, items: list[_Heard | _Wanted]) -> None:
         """Write everything in one transaction, in the order in which it came, and then tell who waits."""
@@ -167,7 +187,7 @@ class Keeper(Worker):
         _tell(self.store.write(work))
 
     def _texts_of(self, item: _Heard) -> KeptTexts | None:
-        if self._redactor is None:
+        if self._redactor is None or not item.has_texts:
             return None
         result = {name: value for name, value in dict(item.result or {}).items() if name != _VECTOR}
         return KeptTexts(answer_id=item.answer.id, row=self._redactor.clean(item.row),
@@ -183,6 +203,8 @@ class Keeper(Worker):
                 self.n_lost += len(heard)
                 return
             self._waiting.extendleft(reversed(heard))
+            for item in heard:
+                self._count(item, 1)
             self._wakes.wait_for(lambda: self._is_closed, _RETRY_S)
 
     def _expire_in_time(self) -> None:
@@ -205,9 +227,9 @@ class Keeper(Worker):
 
 
 def open_keeper(config: FeedbackConfig) -> Keeper:
-    """Open the store that a config names. Raises InvalidConfig, StorageError, UnknownName for a region."""
+    """Open the store that a config names. Raises InvalidConfig, StorageError."""
     regions = REGIONS if config.phone_regions is None else config.phone_regions
-    redactor = Redactor(regions) if config.stores_inputs else None
+    redactor = Redactor(regions) if config.stores_inputs else None  # first: wrong regions shall leave no file behind
     retention = Retention(texts_days=config.texts_days, answers_days=config.answers_days)
     return Keeper(FeedbackStore(config.place), retention, redactor)
 

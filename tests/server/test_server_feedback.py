@@ -128,6 +128,23 @@ def test_body_that_says_nothing_is_400(served: Running, said: dict[str, Any], to
     assert (status, told in words) == (400, True), words
 
 
+GARBAGE: list[Any] = [None, True, -1, 2, 1e308, "", " ", "x" * 400, "\u0000", "\ud800", [], [[]], [""], {}, {"a": {}},
+                      {"label": None}, {"\ud800": "\ud800"}, [None], ["card"] * 1000]
+
+
+def test_garbage_in_any_field_is_no_fault_of_ours(keeps_texts: Running) -> None:
+    answers = keeps_texts.predict({"adapter": "t/intents3", "text": "a"}, {"adapter": "t/entities", "text": "a"},
+                                  {"adapter": "t/pairs", "query": "a", "candidates": ["b"]}, {"text": "a"})
+    for answer in answers:
+        for field in ("rating", "label", "correction"):
+            for value in GARBAGE:
+                body = json.dumps({"id": answer["id"], field: value}).encode()
+                reply = keeps_texts.client.post("/v1/feedback", content=body,
+                                                headers={"content-type": "application/json"})
+                assert reply.status_code in (200, 400, 409, 422), (field, value, reply.text)
+    assert keeps_texts.predict({"adapter": "t/intents3", "text": "a"})[0]["result"]
+
+
 def test_not_a_number_is_400(served: Running) -> None:
     answer_id = served.predict(ROW)[0]["id"]
     for given in ('"rating": NaN', '"label": Infinity', '"rating": 1e999'):

@@ -13,8 +13,9 @@ from sqlalchemy import func, select
 from adapterhub.errors import StorageError
 from adapterhub.feedback.forgetting import Retention
 from adapterhub.feedback.records import Feedback
+from adapterhub.feedback.redact import Redactor
 from adapterhub.feedback.store import FeedbackStore
-from adapterhub.feedback.tables import ANSWERS, FEEDBACK
+from adapterhub.feedback.tables import ANSWERS, FEEDBACK, TEXTS
 from adapterhub.server import keeper as module
 from adapterhub.server.answered import AnsweredRow
 from adapterhub.server.errors import InternalFault
@@ -89,6 +90,18 @@ def test_answers_that_cannot_wait_are_counted_as_lost(keeper: Keeper, store: Sha
     wait_until(lambda: not keeper.n_waiting)
     keeper.close()
     assert n_lines(store) == 31 - keeper.n_lost
+
+
+def test_texts_that_cannot_wait_are_left_out_of_their_answers(store: Shaky, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_TEXT", 100)
+    made = Keeper(store, Retention(), Redactor())
+    for i in range(50):
+        made.hear(heard(f"a{i}"))
+    made.start()
+    made.close()
+    assert n_lines(store) == 50
+    assert 0 < n_lines(store, TEXTS) == 2 * (50 - made.n_texts_lost) < 100
+    assert made._n_text == 0
 
 
 def test_keeper_ends_also_where_the_database_is_away(store: Shaky) -> None:

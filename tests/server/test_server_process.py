@@ -149,7 +149,9 @@ def test_drain_has_an_end(place: Path, tiny_base_folder: Path, tiny_settings: Se
     (("--host", "256.1.1.1"), "adapterhub token create"),
     (("--certificate", "missing.pem"), "only one was given"),
     (("--follow", "0"), "follow_s is 0"), (("--max-rows", "0"), "rows is 0"), (("--rate", "-1"), "rows_per_s is -1"),
-    (("--slots", "0"), "slots_bytes is 0"),
+    (("--slots", "0"), "slots_bytes is 0"), (("--keep-texts", "0"), "texts_days is 0"),
+    (("--feedback", "none", "--store-inputs"), "keeps nothing"), (("--feedback", "nosuch://x"), "cannot be opened"),
+    (("--store-inputs", "--phone-regions", "XX"), "'XX' is no country"), (("--traces", "nowhere"), "no address"),
 ])
 def test_refusal_is_one_sentence_and_exit_code_2(started: Any, arguments: tuple[str, ...], told: str) -> None:
     server = started(*arguments)
