@@ -12,6 +12,7 @@ from adapterhub.reporting.findings import Findings
 from adapterhub.reporting.pictures import Bar, draw_bars, draw_confusion, draw_curve, draw_reliability
 from adapterhub.reporting.section import Section, figure, span
 from adapterhub.reporting.span_errors import SpanErrors
+from adapterhub.tasks.task import Evaluation
 
 _N_SEEN = 5
 _FEW = 4
@@ -65,10 +66,17 @@ def card_tables(findings: Findings, curve: Curve | None = None) -> list[CardTabl
 
 
 def _metrics(findings: Findings) -> Section:
-    lines = [(name, figure(value), span(*findings.intervals[name]) if name in findings.intervals else "")
+    lines = [(_named(name, findings.evaluation), figure(value),
+              span(*findings.intervals[name]) if name in findings.intervals else "")
              for name, value in findings.metrics.items()]
     return Section(title=f"Measured on {findings.evaluation.n_rows} rows", note=_INTERVAL_NOTE,
                    header=("metric", "value", _INTERVAL), lines=lines)
+
+
+def _named(name: str, evaluation: Evaluation) -> str:
+    """Return a metric's name, with its rows where they are fewer: texts are written for some of the rows only."""
+    n_rows = evaluation.n_rows_of.get(name, evaluation.n_rows)
+    return name if n_rows == evaluation.n_rows else f"{name} ({n_rows} rows)"
 
 
 def _scores(findings: Findings) -> list[Section]:

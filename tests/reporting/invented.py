@@ -92,6 +92,17 @@ def _answer(rng: np.random.Generator, drawn: torch.Generator, skill: float) -> M
                         "answers": [{"text": context[start:end], "start": start}]}), [logits]
 
 
+def _text(rng: np.random.Generator, drawn: torch.Generator, skill: float) -> Made:
+    n_prompt, n_tokens = int(rng.integers(1, 4)), int(rng.integers(4, 12))
+    labels = [-100] * n_prompt + [7] * (n_tokens - n_prompt)
+    likely = -torch.rand(n_tokens, generator=drawn) / skill
+    below = -(torch.rand(n_tokens, generator=drawn) > 0.7).float()
+    outputs = torch.stack([likely, below], dim=-1)
+    outputs[:n_prompt] = 0
+    sequence = TokenSequence(input_ids=[5] * n_tokens, token_type_ids=[0] * n_tokens, labels=labels)
+    return Example(sequences=[sequence], row={"prompt": "say", "completion": f"text {n_tokens}"}), [outputs]
+
+
 def _words(text: str) -> list[tuple[int, str]]:
     places = [i for i in range(len(text)) if text[i] != " " and (i == 0 or text[i - 1] == " ")]
     return [(i, text[i:].split()[0]) for i in places]
@@ -99,7 +110,8 @@ def _words(text: str) -> list[tuple[int, str]]:
 
 _MAKERS: dict[str, Callable[[np.random.Generator, torch.Generator, float], Any]] = {
     "text-classification": _class, "multi-label-classification": _label_set, "text-regression": _number,
-    "sentence-similarity": _pair, "token-classification": _tags, "question-answering": _answer}
+    "sentence-similarity": _pair, "token-classification": _tags, "question-answering": _answer,
+    "text-generation": _text, "text2text-generation": _text}
 
 
 def invented_scored_pairs(n_rows: int = 40) -> Measured:

@@ -1,15 +1,20 @@
 """Figures that are resampled: each is what the task's own `evaluate` gives, also for rows drawn several times."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from invented import invented, invented_scored_pairs
 
 from adapterhub.reporting.figures import number_figures
+from adapterhub.reporting.findings import findings_of
 from adapterhub.reporting.measured import Measured
 from adapterhub.reporting.readers import READERS, read_rows
+from adapterhub.reporting.sections import sections_of
+from adapterhub.tasks.written import Answered, Question, with_answers
 
 TASKS = ["text-classification", "multi-label-classification", "text-regression", "sentence-similarity",
-         "token-classification", "question-answering"]
+         "token-classification", "question-answering", "text-generation", "text2text-generation"]
 
 
 def evaluated(measured: Measured, counts: np.ndarray) -> dict[str, float]:
@@ -27,7 +32,7 @@ def test_every_metric_of_a_task_can_be_resampled_and_is_what_the_task_measures(t
     assert reading.figures.keys() == measured.evaluation.metrics.keys()
     whole = {name: float(figure.over(np.ones((1, 60)))[0]) for name, figure in reading.figures.items()}
     assert whole == pytest.approx(measured.evaluation.metrics, abs=1e-9)
-    assert 0.3 < next(iter(whole.values())) < 0.99, "outputs that say nothing would prove nothing"
+    assert 0.3 < list(whole.values())[-1] < 0.99, "outputs that say nothing would prove nothing"
 
 
 @pytest.mark.parametrize("task", [task for task in TASKS if task != "sentence-similarity"])
@@ -69,3 +74,19 @@ def test_predictions_that_are_all_alike_correlate_with_nothing() -> None:
 
 def test_built_in_tasks_have_their_readers() -> None:
     assert set(TASKS) <= READERS.keys()
+
+
+def test_written_answers_are_measured_over_the_rows_that_were_written() -> None:
+    measured = invented("text-generation")
+    answers = [Answered(Question(place=place, prompt={"prompt": "say"}, tokens=[1], right=["a b"]), text)
+               for place, text in ((2, "a b"), (5, "a c"))]
+    measured = replace(measured, answers=answers, evaluation=with_answers(measured.evaluation, answers))
+    reading = read_rows(measured)
+    assert reading is not None
+    assert [reading.rows[place].answered for place in (2, 5, 6)] == ["a b", "a c", ""]
+    whole = {name: float(figure.over(np.ones((1, 60)))[0]) for name, figure in reading.figures.items()}
+    assert whole == pytest.approx({name: value for name, value in measured.evaluation.metrics.items()
+                                   if name != "bleu"})
+    assert whole["exact_match"] == 0.5
+    header = sections_of(findings_of(measured), has_pictures=False)[0]
+    assert [line[0] for line in header.lines][2:4] == ["token_accuracy", "exact_match (2 rows)"]
