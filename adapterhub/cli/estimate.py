@@ -11,6 +11,7 @@ from adapterhub.progress import waiting
 from adapterhub.settings import Settings
 
 if TYPE_CHECKING:
+    from adapterhub.costs.estimate import Estimate
     from adapterhub.training.config import TrainConfig
 
 
@@ -53,14 +54,18 @@ def estimate(base: str, task: str, method: str, preset: str, rank: int | None, t
                 found.lines(price_per_hour))
 
 
-def print_estimate_of(config: "TrainConfig", *, as_json: bool) -> None:
-    """Print what a run will take, from its settings and rows: `train --dry-run`."""
+def estimate_of(config: "TrainConfig") -> "Estimate":
+    """Return what a run will take, from its settings and rows."""
     with waiting("loading torch, transformers and peft"):
         from adapterhub.costs.ahead import estimate_run
 
-    found = estimate_run(config, Settings.from_environment())
+    return estimate_run(config, Settings.from_environment())
+
+
+def print_estimate(config: "TrainConfig", found: "Estimate", *, as_json: bool) -> None:
+    """Print it: `train --dry-run` and `train --estimate`."""
     if as_json:
         print_json(asdict(found))
-        return
-    print_table(f"{config.method} on {config.base}, if {config.data} is learned: nothing was trained",
-                ("what", "estimate"), found.lines())
+    else:
+        print_table(f"{config.method} on {config.base}, if {config.data} is learned", ("what", "estimate"),
+                    found.lines())

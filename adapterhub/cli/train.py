@@ -1,13 +1,14 @@
 """`train`: one adapter from rows to its folder."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from adapterhub.cli.data import print_rows
-from adapterhub.cli.estimate import print_estimate_of
-from adapterhub.cli.output import guarded, json_option, print_json
+from adapterhub.cli.estimate import estimate_of, print_estimate
+from adapterhub.cli.output import guarded, json_option, print_json, print_table
 from adapterhub.cli.report import print_sections, train_page
 from adapterhub.cli.run_settings import (
     config_option,
@@ -81,10 +82,12 @@ if TYPE_CHECKING:
               help="The page about the run, .html or .md.  [default: beside the folder]")
 @click.option("--no-report", is_flag=True, help="Write no page; one holds test rows that were answered wrong.")
 @click.option("--dry-run", is_flag=True, help="Read the rows, say what the run will take, and train nothing.")
+@click.option("--estimate", "is_estimated", is_flag=True,
+              help="Say what the run will take, train, and say how far off that was; measures speed for 20 s first.")
 @json_option
 @guarded
 def train(config_file: Path | None, start: str | None, processes: int, report: Path | None, no_report: bool,
-          dry_run: bool, as_json: bool) -> None:
+          dry_run: bool, is_estimated: bool, as_json: bool) -> None:
     """Train one adapter and write its folder; the base stays as it is.
 
     Ctrl-C and SIGTERM stop the training after its step and keep a checkpoint; --resume goes on from there, with the
@@ -101,25 +104,32 @@ def train(config_file: Path | None, start: str | None, processes: int, report: P
     if config.method == "full":
         raise InvalidConfig("Method 'full' fine-tunes a whole model, which is no adapter.",
                             hint="Give --method lora; `adapterhub demo` measures the two side by side.")
+    foretold = estimate_of(config) if dry_run or is_estimated else None
+    if foretold and (dry_run or not as_json):
+        print_estimate(config, foretold, as_json=as_json)
     if dry_run:
-        print_estimate_of(config, as_json=as_json)
         return
     report = None if no_report else train_page(config.output, report)
     with waiting("loading torch, transformers and peft"):
         from adapterhub.cli.train_report import write_train_report
+        from adapterhub.costs.foretold import PeakMemory, hold_to
         from adapterhub.making import make_adapter
         from adapterhub.training.ranks import process_state
         from adapterhub.training.run_folder import START
+    memory = PeakMemory()
     result = make_adapter(config, Settings.from_environment(), start=START[start], n_processes=processes,
-                          tell=None if as_json else print_rows)
+                          watchers=[memory] if foretold else [], tell=None if as_json else print_rows)
     if not process_state().is_main_process:
         return
     if report is not None:
         write_train_report(report, result)
+    held = hold_to(foretold, result, memory.bytes) if foretold else []
     if as_json:
-        print_json(_facts(result))
-    else:
-        _print_result(result, report)
+        print_json(_facts(result) | {"estimate": [asdict(line) for line in held]})
+        return
+    _print_result(result, report)
+    if held:
+        print_table("The estimate", ("what", "estimated", "measured", "off by"), [line.line() for line in held])
 
 
 def _facts(result: "TrainResult") -> dict[str, Any]:

@@ -68,3 +68,17 @@ def test_dry_run_says_what_a_run_takes_and_writes_nothing(cli: Cli, tiny_base_fo
     trained = cli(*given, "--dtype", "float16", "--json").json
     assert told["trained_parameters"] == trained["trained_parameters"]
     assert told["file_bytes"] == (tmp_path / "out" / "adapter_model.safetensors").stat().st_size
+
+
+def test_run_says_how_far_off_its_estimate_was(cli: Cli, tiny_base_folder: Path, tiny_rows: dict[str, Path],
+                                               tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapterhub.costs.ahead.SECONDS", 0.2)
+    given = ("train", "--task", "text-classification", "--data", tiny_rows["intents3"], "--base", tiny_base_folder,
+             "--epochs", 2, "--batch-size", 8, "--rank", 2, "--max-length", 32, "--dtype", "float16", "--estimate")
+    told = {line["what"]: line for line in cli(*given, "--output", tmp_path / "a", "--json").json["estimate"]}
+    assert set(told) == {"peak memory above the start", "8 steps", "tensors of the result on disk"}
+    assert told["tensors of the result on disk"]["estimated"] == told["tensors of the result on disk"]["measured"]
+    assert all(line["measured"] > 0 for line in told.values())
+    shown = cli(*given, "--output", tmp_path / "b").out
+    assert "off by" in shown
+    assert "+0%" in shown
