@@ -56,7 +56,9 @@ def compare_and_report(suite: Suite, place: Path, settings: Settings, *, price_p
     compared = Compared(suite=suite.name, results=results, grid=grid_of(place), served=served,
                         left_out={task.name: folder.noted(f"{task.name}/left-out") or {} for task in suite.tasks},
                         price_per_hour=price_per_hour)
-    return Written(compared=compared, page=write_report(compared, place))
+    written = Written(compared=compared, page=write_report(compared, place))
+    folder.note("summary", {**written.to_dict(), "page": written.page.name})
+    return written
 
 
 def _serve(suite: Suite, settings: Settings) -> list[ServedTasks]:

@@ -46,7 +46,7 @@ def measure_serving(base: str, folder: Path, counts: tuple[int, ...], most_model
                 with waiting(f"serving {n} tasks as {way}"):
                     own.append(_measured(way, base, folder, "models", n, n_processes=1 if in_one else n))
             else:
-                own.append(_drawn_out(own, way, n))
+                own.append(drawn_out(own, way, n))
         served += own
     return served
 
@@ -76,7 +76,7 @@ def _told(process: RunningArm, what: str, *, asks: bool = True) -> dict[str, Any
     return found
 
 
-def _drawn_out(measured: list[ServedTasks], way: str, n_tasks: int) -> ServedTasks:
+def drawn_out(measured: list[ServedTasks], way: str, n_tasks: int) -> ServedTasks:
     """Draw the line through the fewest and the most models that were really loaded."""
     real = [one for one in measured if not one.is_extrapolated]
     low, high = real[0], real[-1]
