@@ -110,7 +110,7 @@ def test_tour_goes_the_whole_way() -> None:
 
 
 def test_every_block_is_of_a_kind_that_is_known() -> None:
-    assert {kind for kind, _ in BLOCK.findall(README)} <= {"sh", "console", "python", "text"}
+    assert {kind for kind, _ in BLOCK.findall(README)} <= {"sh", "console", "python", "text", "toml"}
 
 
 def test_generated_tables_are_the_generators() -> None:
