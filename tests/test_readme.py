@@ -14,6 +14,9 @@ import pytest
 from markers import replaced
 from readme_tables import ROOT, tables
 
+from adapterhub.searching.space import parse_space
+from adapterhub.training.config_file import parse_config
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 pytestmark = pytest.mark.timeout(900)  # the tour is one fixture: two trainings and as many processes as it has steps
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
@@ -111,6 +114,14 @@ def test_tour_goes_the_whole_way() -> None:
 
 def test_every_block_is_of_a_kind_that_is_known() -> None:
     assert {kind for kind, _ in BLOCK.findall(README)} <= {"sh", "console", "python", "text", "toml"}
+
+
+def test_every_file_of_settings_is_one() -> None:
+    blocks = [tomllib.loads(text) for kind, text in BLOCK.findall(README) if kind == "toml"]
+    assert any("space" in block for block in blocks)
+    for block in blocks:
+        space = parse_space([], block.pop("space", {}))
+        space.require_fit(parse_config(block))
 
 
 def test_generated_tables_are_the_generators() -> None:

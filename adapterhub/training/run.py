@@ -102,9 +102,7 @@ def run_training(config: TrainConfig, settings: Settings, show: ShowProgress = p
         run.open(start, facts)
         config = settled(config, base)
         prepared = prepare(config, task, base, data, settings.cache, show)
-        if tell is not None and process_state().is_main_process:
-            tell(prepared.report, config.length)
-        result = _run(config, base, prepared, run, start, show, watchers, prove)
+        result = _run(config, base, prepared, run, start, show, watchers, prove, tell)
     except BaseException:
         run.leave()
         raise
@@ -119,7 +117,8 @@ def settled(config: TrainConfig, base: Base) -> TrainConfig:
 
 
 def _run(config: TrainConfig, base: Base, prepared: Prepared, run: RunFolder, start: Start,
-         show: ShowProgress, watchers: Sequence[Watcher], prove: Prove | None) -> TrainResult:
+         show: ShowProgress, watchers: Sequence[Watcher], prove: Prove | None,
+         tell: Tell | None) -> TrainResult:
     task, inputs, labels = prepared.task, prepared.inputs, prepared.inputs.labels
     name = config.name or prepared.report.name
     started = time.perf_counter()
@@ -132,6 +131,8 @@ def _run(config: TrainConfig, base: Base, prepared: Prepared, run: RunFolder, st
     parents = _start(config, trained, base, task, labels)
     if config.metric and inputs.validation:  # told now rather than after an epoch: some need rows of their kind
         chosen_metric(config, task, evaluate_model(trained.model, task, inputs.validation, labels, inputs.pad_id))
+    if tell is not None and process_state().is_main_process:  # after what may still be refused
+        tell(prepared.report, config.length)
     ahead = time.perf_counter()
     n_left_out = remember_lower(trained, task, inputs) if config.remember_lower else 0
     ahead = time.perf_counter() - ahead
