@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 
 from adapterhub.errors import TrainingError
-from adapterhub.training.methods import State, TrainedModel
+from adapterhub.training.methods import State, TrainedModel, whole
 
 
 def frozen_digest(trained: TrainedModel) -> str:
@@ -15,7 +15,7 @@ def frozen_digest(trained: TrainedModel) -> str:
     for name, value in trained.model.named_parameters():
         if not value.requires_grad:
             digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            digest.update(whole(value.detach()).cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

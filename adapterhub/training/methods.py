@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from peft import PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
 from adapterhub.bases.load import Base
@@ -52,7 +53,7 @@ class TrainedModel:
         """Return a copy of the trained tensors, in PEFT's names."""
         tensors = (get_peft_model_state_dict(self.model, save_embedding_layers=False) if self.is_adapter
                    else self.model.state_dict())
-        return {name: value.detach().cpu().clone() for name, value in tensors.items()}
+        return {name: whole(value.detach()).cpu().clone() for name, value in tensors.items()}
 
     def put(self, state: Mapping[str, torch.Tensor]) -> None:
         """Set the trained tensors; every name must be known."""
@@ -73,6 +74,11 @@ class TrainedModel:
     def n_trained(self) -> int:
         """Parameters that training changes."""
         return sum(value.numel() for value in self.parameters())
+
+
+def whole(value: torch.Tensor) -> torch.Tensor:
+    """Gather a tensor that FSDP has spread over processes, which all must ask for it; return any other as it is."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
 
 
 def build_model(config: TrainConfig, base: Base, task: Task, labels: list[str], *, n_steps: int = 0) -> TrainedModel:

@@ -1,12 +1,21 @@
 """Which of a run's processes this is, as Accelerate knows it; alone without a launcher."""
 
 import torch
-from accelerate import PartialState
+from accelerate import DistributedType, PartialState
+from accelerate.state import AcceleratorState
 
 
 def process_state() -> PartialState:
     """Return this process's place among those that a launcher started."""
     return PartialState(cpu=is_on_cpu())
+
+
+def is_spread_out() -> bool:
+    """Say whether processes hold parts of one model (FSDP, DeepSpeed), so that none can measure or write it alone.
+
+    To be asked once an Accelerator is there: it is what reads such settings.
+    """
+    return AcceleratorState().distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
 
 def is_on_cpu() -> bool:

@@ -37,7 +37,7 @@ from adapterhub.training.peft_configs import require_options
 from adapterhub.training.plain_lora import as_plain_lora
 from adapterhub.training.prepare import LoopInputs, Prepared, prepare, read_data
 from adapterhub.training.preset import with_preset
-from adapterhub.training.ranks import process_state
+from adapterhub.training.ranks import is_spread_out, process_state
 from adapterhub.training.remembered import remember_lower
 from adapterhub.training.run_folder import RunFacts, RunFolder, Start
 from adapterhub.training.shown import command_of, curve_of, measure_test, metrics_of
@@ -140,7 +140,7 @@ def _run(config: TrainConfig, base: Base, prepared: Prepared, run: RunFolder, st
     show = show if process_state().is_main_process else _show_nothing
     with show(f"training {name}", plan.n_steps) as progress:
         outcome = _learn(config, trained, first, task, inputs, run, start, [Display(progress), *watchers])
-    if n_left_out:
+    if n_left_out or is_spread_out():
         # With all layers; `_store` puts what was trained there.
         trained = build_model(config, base, task, labels, n_steps=plan.n_steps)
     n_trained = trained.n_trained

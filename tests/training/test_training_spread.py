@@ -22,7 +22,7 @@ from adapterhub.tasks.task import Example
 from adapterhub.training.config import TrainConfig
 from adapterhub.training.invariants import frozen_digest, require_frozen, require_moved, require_whole
 from adapterhub.training.loop import run_loop, seed_everything
-from adapterhub.training.methods import State, build_model
+from adapterhub.training.methods import State, build_model, whole
 from adapterhub.training.outcome import Outcome
 from adapterhub.training.prepare import LoopInputs
 from adapterhub.training.processes import run_in_processes
@@ -220,3 +220,19 @@ def test_output_that_is_taken_is_refused_before_anything(run_tiny: Callable[...,
     with pytest.raises(DataError, match="exists already"):
         run_tiny()
     assert not (tmp_path / "out.run").exists()
+
+
+def test_tensor_that_is_spread_over_processes_is_gathered(tmp_path: Path) -> None:
+    from torch.distributed import destroy_process_group, init_process_group
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import Shard, distribute_tensor
+
+    value = torch.arange(6.0).reshape(3, 2)
+    init_process_group("gloo", init_method=f"file://{tmp_path / 'meeting'}", rank=0, world_size=1)
+    try:
+        spread = distribute_tensor(value, init_device_mesh("cpu", (1,)), [Shard(0)])
+        assert type(whole(spread)) is torch.Tensor
+        assert torch.equal(whole(spread), value)
+    finally:
+        destroy_process_group()
+    assert whole(value) is value
