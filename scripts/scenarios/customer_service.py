@@ -30,7 +30,7 @@ STRANGERS_SHARE = 4
 """One message for so many is no bank's business."""
 OWN_DOMAINS = ("banking", "credit_cards")
 """CLINC150's domains that overlap with Banking77: their rows are neither one thing nor the other, and left out."""
-N_SHOWN = 6
+N_SHOWN = 3
 REPLIES = Path(__file__).with_name("replies.toml")
 
 
@@ -189,8 +189,10 @@ def measure(handled: Sequence[Handling], threshold: float) -> Figures:
 
 
 def show(handled: Sequence[Handling], threshold: float, replies: Mapping[str, str], screen: Screen) -> None:
-    """Print what happened to the first messages."""
-    for handling in handled[:N_SHOWN]:
+    """Print what happened to the first that were answered, and the first that were handed over."""
+    answered = [handling for handling in handled if handling.confidence >= threshold]
+    handed_over = [handling for handling in handled if handling.confidence < threshold]
+    for handling in [*answered[:N_SHOWN], *handed_over[:N_SHOWN]]:
         names = f"  [{', '.join(handling.entities)}]" if handling.entities else ""
         screen.say(f"\n  customer: {handling.message.text}{names}")
         if handling.confidence >= threshold:
