@@ -18,8 +18,8 @@ from adapterhub.settings import Settings
 @click.option("--base", default="embedded", show_default=True, help="embedded, a local folder, or a Hub id.")
 @click.option("--arm", "arms", multiple=True, help="An arm to run; give it again for several.  [default: all]")
 @click.option("--epochs", default=6, show_default=True, help="Passes of every arm over rows of your own.")
-@click.option("--batch-size", default=32, show_default=True)
-@click.option("--max-length", default=128, show_default=True)
+@click.option("--batch-size", default=32, show_default=True, help="Rows per step.")
+@click.option("--max-length", default=128, show_default=True, help="Tokens after which a text is cut.")
 @click.option("--seeds", "n_seeds", default=3, show_default=True, help="Runs of each arm, for the interval.")
 @click.option("--price", "price_per_hour", type=float, help="Of this machine for an hour: the report tells money.")
 @click.option("--output", type=click.Path(path_type=Path), default=Path("compared"), show_default=True,

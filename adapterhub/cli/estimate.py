@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Example: adapterhub estimate --method lora --batch 32 --length 64")
 @click.option("--base", default="embedded", show_default=True, help="embedded, a local folder, or a Hub id.")
-@click.option("--task", default="text-classification", show_default=True)
+@click.option("--task", default="text-classification", show_default=True, help="A task of `train`.")
 @click.option("--method", default="lora", show_default=True, help="A PEFT method, or full.")
 @click.option("--preset", default="", help="lean.")
 @click.option("--rank", type=int, help="[default: the method's]")
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--labels", "n_labels", default=2, show_default=True, help="Of the task.")
 @click.option("--rows", "n_rows", type=int, help="Training rows: the whole run is estimated too.")
 @click.option("--epochs", type=int, help="[default: as `train` chooses]")
-@click.option("--gradient-checkpointing", is_flag=True)
+@click.option("--gradient-checkpointing", is_flag=True, help="As `train` takes it.")
 @click.option("--calibrate/--no-calibrate", "is_calibrated", default=True, show_default=True,
               help="Take 20 s to measure how fast this machine is; without it no time is told.")
 @click.option("--price", "price_per_hour", type=float, help="Of this machine for an hour.")
