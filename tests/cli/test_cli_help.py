@@ -12,7 +12,8 @@ from adapterhub.cli.main import main
 COMMANDS = ("train", "evaluate", "search-hyperparameters", "publish", "list", "search", "show", "pull", "verify",
             "promote", "rollback",
             "history", "predict", "generate", "demo", "doctor", "at", "yank", "sweep", "copy", "backup", "restore",
-            "watch", "policy", "fits", "breaks", "serve", "diff", "merge", "convert", "export", "retrain")
+            "watch", "policy", "fits", "breaks", "serve", "diff", "merge", "convert", "export", "retrain",
+            "compare", "estimate")
 GROUPS = ("gate", "token", "feedback", "data")
 WITHOUT_JSON = ("predict", "watch", "serve")
 """Their lines are JSON already."""
