@@ -40,24 +40,24 @@ class Method:
     """Whether it is for tasks that write text alone."""
 
 
-_BANKING77 = "measured"
+_BANKING77 = "measured on banking77, see docs/methods.md"
 _PEFT = "PEFT's own examples for language models"
 METHODS: Mapping[str, Method] = {
     "lora": Method(idea="a product of two thin matrices beside each weight", peft_class="LoraConfig", rate=2e-3,
                    rate_from=_BANKING77),
-    "rslora": Method(idea="LoRA scaled by the root of the rank, for high ranks", peft_class="LoraConfig", rate=2e-3,
+    "rslora": Method(idea="LoRA scaled by the root of the rank, for high ranks", peft_class="LoraConfig", rate=1e-3,
                      rate_from=_BANKING77, fixed={"use_rslora": True}),
     "dora": Method(idea="LoRA for a weight's direction, a vector for its magnitudes", peft_class="LoraConfig",
                    rate=2e-3, rate_from=_BANKING77, fixed={"use_dora": True}),
     "pissa": Method(idea="LoRA that starts at the weight's largest singular values", peft_class="LoraConfig",
-                    rate=2e-3, rate_from=_BANKING77, fixed={"init_lora_weights": "pissa"},
+                    rate=1e-3, rate_from=_BANKING77, fixed={"init_lora_weights": "pissa"},
                     serving="as plain LoRA, which is what is written"),
-    "loraplus": Method(idea="LoRA+: B learns faster than A", peft_class="LoraConfig", rate=2e-3, rate_from=_BANKING77,
+    "loraplus": Method(idea="LoRA+: B learns faster than A", peft_class="LoraConfig", rate=1e-3, rate_from=_BANKING77,
                        extras={"loraplus_lr_ratio": 16.0}),
     "qlora": Method(idea="LoRA on a base held in 4 bits (CUDA, bitsandbytes)", peft_class="LoraConfig", rate=2e-4,
                     rate_from="Dettmers et al. 2023, table 9; not run here"),
     "adalora": Method(idea="LoRA whose ranks are spread over the layers by their worth", peft_class="AdaLoraConfig",
-                      rate=2e-3, rate_from=_BANKING77, rank_field="target_r", serving="after `adapterhub convert`"),
+                      rate=5e-3, rate_from=_BANKING77, rank_field="target_r", serving="after `adapterhub convert`"),
     "ia3": Method(idea="a vector of factors for each layer", peft_class="IA3Config", rate=1e-2, rate_from=_BANKING77,
                   rank=None, alpha_field=None, dropout_field=None),
     "vera": Method(idea="one pair of frozen random matrices for all layers, two vectors for each",
@@ -78,7 +78,14 @@ METHODS: Mapping[str, Method] = {
     "full": Method(idea="the whole base, for comparison; gives no adapter", peft_class="", rate=1e-4,
                    rate_from=_BANKING77, rank=None, alpha_field=None, dropout_field=None),
 }
-"""Method -> what it is. Rates that were measured: see the figures below."""
+"""Method -> what it is.
+
+Validation accuracy on banking77, 30 labels, 25 rows each, 4 epochs, one seed (a row is 0.003), at its rate, then at
+others:
+LoRA 0.903; rsLoRA 0.913, 2e-3 0.907; DoRA 0.903; PiSSA 0.893, 5e-4 0.877, 2e-3 0.870; LoRA+ 0.893, 5e-4 0.887, and
+2e-3 learned nothing; AdaLoRA 0.913, 1e-2 0.897; IA3 0.910, 3e-2 0.870; VeRA 0.907, 3e-2 0.893; OFT 0.913, 5e-3 0.873.
+The rates of LoRA and `full` are those of all of banking77 (LoRA 0.934 after 6 epochs).
+"""
 
 
 def find_method(name: str) -> Method:

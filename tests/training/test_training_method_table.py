@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from readme_tables import ROOT
 from stock import stock_model, stock_outputs
 from trained_folders import tensors_of
 
@@ -213,3 +214,11 @@ def test_what_was_trained_in_4_bits_is_stored_for_the_whole_base(tiny_config: Ca
     assert whole.model is not trained.model
     assert all(torch.equal(value, state[name]) for name, value in whole.state().items())
     assert stored.keys() == state.keys()
+
+
+def test_documents_table_is_the_methods() -> None:
+    text = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    lines = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.count("|") == 7]
+    told = {line[0]: (line[1], line[2], line[3], line[5]) for line in lines[2:]}
+    assert told == {name: (method.idea, f"{method.rate:g}", str(method.rank or "none"), method.serving.strip("`"))
+                    for name, method in METHODS.items() if method.peft_class}
