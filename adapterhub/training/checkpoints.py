@@ -72,6 +72,7 @@ class Checkpoints:
                 self._accelerator.load_state(str(place))
                 outcome = Outcome.from_plain(plain, best)
                 outcome.broken_checkpoints += broken
+                outcome.seconds_before = outcome.seconds
                 return outcome
             broken.append(place.name)
         raise TrainingError(f"No checkpoint in {self.folder} is whole.", hint="Remove its folder to start anew.")

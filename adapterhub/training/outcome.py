@@ -27,6 +27,8 @@ class Outcome:
     n_pieces: int = 1
     """Passes that a step's rows are split into: as the settings say, or more where memory did not suffice."""
     seconds: float = 0.0
+    seconds_before: float = 0.0
+    """Of these, in earlier processes of the same run."""
     is_interrupted: bool = False
     losses: list[float] = field(default_factory=list)
     """Mean per epoch."""
@@ -49,7 +51,7 @@ class Outcome:
         return cls(state=state, **plain)
 
 
-_NOT_KEPT = ("state", "step_seconds", "is_interrupted")
+_NOT_KEPT = ("state", "step_seconds", "is_interrupted", "seconds_before")
 
 
 def chosen_metric(config: TrainConfig, task: Task, evaluation: Evaluation) -> str:

@@ -152,7 +152,7 @@ def _run(config: TrainConfig, base: Base, prepared: Prepared, run: RunFolder, st
                         metrics=metrics_of(outcome, findings, inputs), dtype=dtype, parents=parents,
                         tables=card_tables(findings, curve), command=command_of(config, name),
                         found=prepared.report.facts(),
-                        seconds=outcome.seconds + time.perf_counter() - started)
+                        seconds=outcome.seconds_before + time.perf_counter() - started)
     if process_state().is_main_process:
         if trained.is_adapter:
             export_folder(config.output, config, base, task, trained, facts, prove)
