@@ -1,5 +1,6 @@
 """README's tables of commands and shipped adapters, from the code and registry/: `python scripts/readme_tables.py`."""
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from adapterhub.training.describe import TITLE as COMPARISON
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "README.md"
+RESULTS = ROOT / "benchmarks" / "results"
 
 
 def main() -> int:
@@ -22,7 +24,8 @@ def main() -> int:
 
 def tables() -> dict[str, str]:
     """Return every generated part of README.md by its marker's name."""
-    return {"commands": command_table(), "shipped adapters": adapter_tables(Registry(ROOT / "registry"))}
+    return {"commands": command_table(), "costs": cost_table(RESULTS / "compare-quick" / "summary.json"),
+            "shipped adapters": adapter_tables(Registry(ROOT / "registry"))}
 
 
 def command_table() -> str:
@@ -30,6 +33,29 @@ def command_table() -> str:
     return _table(("command", "what it does"),
                   [(f"`{name}`", command.get_short_help_str(limit=200)) for name, command
                    in command_line.commands.items()])
+
+
+def cost_table(summary: Path) -> str:
+    """Return each arm of a comparison beside full fine-tuning, with its picture, from what `compare` wrote."""
+    if not summary.exists():
+        return "Not measured yet."
+    told = json.loads(summary.read_text(encoding="utf-8"))
+    parts = []
+    for task, arms in told["tasks"].items():
+        full = next(arm for arm in arms if arm["arm"] == "full")
+        lines = [(arm["title"], f"{arm['quality']['value']:.3f}", f"{arm['trained_parameters']:,}",
+                  _beside(arm["disk_bytes"], full["disk_bytes"]),
+                  _beside(arm["peak_memory_bytes"], full["peak_memory_bytes"]),
+                  f"{arm['step_seconds'] / full['step_seconds']:.2f}x") for arm in arms]
+        parts += [_table((task, f"test {full['metric']}", "trained", "MB on disk", "MB of memory at the peak",
+                          "time of a step"), lines),
+                  f"![Memory of a step by part, and its measured peak, for each arm on {task}.]"
+                  f"({summary.parent.relative_to(ROOT)}/memory-{task}.png)"]
+    return "\n\n".join(parts)
+
+
+def _beside(value: int, full: int) -> str:
+    return f"{value / 1e6:,.1f} ({value / full:.3f}x)"
 
 
 def adapter_tables(registry: Registry) -> str:

@@ -64,9 +64,14 @@ class _Memory:
     """The peak of this process above its start, in two phases."""
 
     def __init__(self) -> None:
+        self.training = self.writing = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """Take what is resident now as the start: the libraries and the rows, before the base's weights."""
+        give_memory_back()
         forget_peak()
         self._start = 0 if torch.cuda.is_available() else psutil.Process().memory_info().rss
-        self.training = self.writing = 0
 
     def end_first_epoch(self) -> None:
         """Take the peak of training; from now on freed memory is kept, so that steps take the time they do."""
@@ -108,6 +113,7 @@ class _Turns:
         """Before training say how many steps there will be, and wait for the first turn; show nothing of other work."""
         if not title.startswith("training "):
             yield Silent()
+            self.memory.begin()
             return
         self.n_steps = total
         self._say({"n_steps": total})
@@ -156,6 +162,8 @@ def own_channel() -> Say:
 
 def import_ahead() -> None:
     """Import what a run imports on its way, so that the memory above the start is the run's own."""
+    import peft  # noqa: F401
+    import scipy.stats  # noqa: F401
     import seqeval.metrics  # noqa: F401
     import sklearn.metrics  # noqa: F401
     import transformers.models.bert.modeling_bert  # noqa: F401

@@ -56,6 +56,7 @@ class ArmSummary:
     parts: MemoryParts | None
     curves: tuple[tuple[tuple[float, float], ...], ...]
     """For each seed, seconds and the validation metric after each epoch."""
+    n_test_rows: int = 0
 
 
 NEAR = 0.005
@@ -99,7 +100,8 @@ def _summary(name: str, results: Sequence[Result], target: float | None) -> ArmS
         best_seconds=statistics.median(best) if best else None,
         near_seconds=statistics.median(one for one in near if one is not None) if near and None not in near else None,
         energy_joules=statistics.fmean(joules) if joules else None, energy_counter=first.energy_counter,
-        parts=first.parts, curves=tuple(tuple((point.processor_seconds, point.metrics[metric]) for point in one.curve
+        parts=first.parts, n_test_rows=first.n_test_rows,
+        curves=tuple(tuple((point.processor_seconds, point.metrics[metric]) for point in one.curve
                                               if metric in point.metrics) for one in figures))
 
 

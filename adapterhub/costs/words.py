@@ -1,5 +1,6 @@
 """A comparison in words: when to use which, said from the figures and from nothing else."""
 
+import math
 from collections.abc import Sequence
 
 from adapterhub.costs.summary import ArmSummary
@@ -38,14 +39,22 @@ def when_to_use_which(task: str, arms: Sequence[ArmSummary]) -> str:
 
 def _quality(task: str, full: ArmSummary, best: ArmSummary) -> str:
     difference = best.quality.value - full.quality.value
-    margin = max(LITTLE, (full.quality.half_width or 0) + (best.quality.half_width or 0))
+    margin = _margin(full, best)
     seeds = f"{best.quality.n} seed{'s' * (best.quality.n > 1)}"
     if abs(difference) <= margin:
         return (f"On {task} {best.title} ({best.metric} {best.quality}) and full fine-tuning ({full.quality}) do not "
-                f"differ by more than the spread ({seeds}).")
+                f"differ by more than the spread ({seeds}, {full.n_test_rows} test rows).")
     which = "better" if difference > 0 else "worse"
     return (f"On {task} {best.title} ({best.metric} {best.quality}) is {which} than full fine-tuning ({full.quality}) "
             f"by {100 * abs(difference):.1f} points ({seeds}).")
+
+
+def _margin(full: ArmSummary, best: ArmSummary) -> float:
+    """Return the difference that is none: of seeds, and for one seed what its test rows alone may differ by."""
+    by_seeds = (full.quality.half_width or 0) + (best.quality.half_width or 0)
+    share = min(1.0, max(0.0, full.quality.value))
+    by_rows = 1.96 * math.sqrt(2 * share * (1 - share) / full.n_test_rows) if full.n_test_rows else 0.0
+    return max(LITTLE, by_seeds, by_rows if full.quality.n == 1 else 0.0)
 
 
 def _head(head: ArmSummary, best: ArmSummary) -> str:
@@ -56,7 +65,7 @@ def _head(head: ArmSummary, best: ArmSummary) -> str:
 
 
 def _advice(full: ArmSummary, best: ArmSummary, lean: ArmSummary | None) -> str:
-    if full.quality.value - best.quality.value > max(LITTLE, full.quality.half_width or 0):
+    if full.quality.value - best.quality.value > _margin(full, best):
         return ("Where these points count and one task is all there is, fine-tune the whole model; for many tasks on "
                 "one base, adapters.")
     if lean and best.quality.value - lean.quality.value <= LITTLE:

@@ -30,7 +30,7 @@ def result() -> Callable[..., Result]:
             "trained_parameters": 10, "total_parameters": 1000, "disk_bytes": disk, "peak_memory_bytes": peak,
             "write_memory_bytes": 5, "reserved_memory_bytes": 0, "step_seconds": step,
             "step_processor_seconds": step, "train_seconds": 20 * step,
-            "metrics": {"accuracy": quality}, "n_test_rows": 100, "curve": curve,
+            "metrics": {"accuracy": quality}, "n_test_rows": 1000, "curve": curve,
             "parts": MemoryParts(weights=400, gradients=40, optimizer=80, activations=300, checkpoint=120),
             "energy_counter": "not measurable here"}
         return Result(task="intents", figures=ArmFigures(**(given | changes)), settings={"learning_rate": 1e-3},
