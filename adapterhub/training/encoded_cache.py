@@ -17,7 +17,14 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from adapterhub.data.report import Lengths
 from adapterhub.errors import AdapterHubError, DataError
-from adapterhub.files import canonical_json, folder_written_whole, read_json, sha256_of_bytes, sha256_of_file
+from adapterhub.files import (
+    canonical_json,
+    folder_written_whole,
+    read_json,
+    sha256_of_bytes,
+    sha256_of_file,
+    storage_errors,
+)
 from adapterhub.training.example_file import ExampleFile, ExampleWriter, open_writer
 
 LIMIT_BYTES = 4 << 30
@@ -81,19 +88,22 @@ class EncodedCache:
 
         Raises StorageError where the folder cannot be written.
         """
-        place = self.folder / key
-        try:
-            with folder_written_whole(place) as temporary:
-                self.folder.chmod(0o700)  # it holds texts of the rows
-                with open_writer(temporary / _EXAMPLES) as writer:
-                    entry = NewEntry(writer=writer)
-                    yield entry
-                assert entry.lengths is not None, "the lengths are set inside the block"
-                facts = {"sha256": sha256_of_file(temporary / _EXAMPLES), "lengths": asdict(entry.lengths)}
-                (temporary / _FACTS).write_bytes(canonical_json(facts))
-        except DataError:
-            if not place.exists():
-                raise
+        place, own = self.folder / key, self.folder / f"{key}.{os.getpid()}"
+        with folder_written_whole(own) as temporary:
+            self.folder.chmod(0o700)  # it holds texts of the rows
+            with open_writer(temporary / _EXAMPLES) as writer:
+                entry = NewEntry(writer=writer)
+                yield entry
+            assert entry.lengths is not None, "the lengths are set inside the block"
+            facts = {"sha256": sha256_of_file(temporary / _EXAMPLES), "lengths": asdict(entry.lengths)}
+            (temporary / _FACTS).write_bytes(canonical_json(facts))
+        with storage_errors(place):
+            try:
+                own.replace(place)
+            except OSError:
+                if not place.is_dir():
+                    raise
+                shutil.rmtree(own, ignore_errors=True)  # another process was faster, with the same rows
         self._used.add(place)
         self._trim()
 

@@ -175,3 +175,23 @@ def test_arranged_examples_stand_in_their_order_any_number_of_times(make_encoder
     chosen = Arranged(files, order)  # type: ignore[arg-type]
     assert plain(chosen) == plain([whole[i] for i in order])
     assert chosen.lengths == lengths_of([whole[i] for i in order])
+
+
+def test_two_processes_that_encode_the_same_rows_do_not_disturb_each_other(make_encoder: MakeEncoder,
+                                                                           tmp_path: Path) -> None:
+    """Both found nothing and write; the second ends its entry when the first one's is there already."""
+    encoder = make_encoder()
+    examples = encoder.encode_rows(ROWS["text-classification"], 20)
+    one, other = EncodedCache(tmp_path / "both"), EncodedCache(tmp_path / "both")
+
+    def fill(cache: EncodedCache) -> None:
+        with cache.write("key") as entry:
+            entry.writer.write(examples)
+            entry.lengths = encoder.encode(ROWS["text-classification"], "digest").lengths
+
+    fill(one)
+    fill(other)  # it asked before the first had written
+    assert [path.name for path in (tmp_path / "both").iterdir()] == ["key"]
+    found = other.find("key")
+    assert found
+    assert plain(found.examples) == plain(examples)
