@@ -63,14 +63,16 @@ def test_reader_that_goes_away_is_no_fault(arguments: tuple[str, ...], tmp_path:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_ctrl_c_in_training_keeps_the_best_epoch_so_far(tiny_base_folder: Path, tmp_path: Path) -> None:
+def test_best_epoch_of_a_training_that_ctrl_c_stopped_can_be_published(tiny_base_folder: Path, tmp_path: Path) -> None:
     data, output = write_rows(tmp_path / "rows.jsonl", intent_rows(3, 14)), tmp_path / "out"
     arguments = command("train", "--task", "text-classification", "--data", data, "--output", output, "--base",
                         tiny_base_folder, "--max-length", 32, "--epochs", 1000, "--patience", 1000)
     seen = stopped_when(arguments, "best accuracy", environment(tmp_path))
-    assert "Training was stopped; the best epoch so far (" in seen.text
+    assert "Training was stopped after step" in seen.text
     assert "Traceback" not in seen.text
     assert seen.exit_code == 2
+    assert not output.exists()
+    assert finished(tmp_path, "train", "--output", output, "--finish", "--no-report").returncode == 0
     assert read_folder(output).manifest.metric("accuracy") is not None
     assert Registry(tmp_path / "registry").publish(output, "t/stopped").is_new
 
