@@ -86,5 +86,3 @@ def _run(config: TrainConfig, start: Start, n_steps: int | None) -> bool:
 
 def _train(config: TrainConfig, start: Start, outside: Connection) -> None:
     run_training(config, Settings.from_environment(), start=start, watchers=[Teller(outside)])
-
-

@@ -171,5 +171,3 @@ def _code_digest(task: type[Any]) -> str:
     for file in sorted(files):
         digest.update(file.read_bytes())
     return digest.hexdigest()
-
-
