@@ -1,5 +1,6 @@
 """What many tests share: one tiny base, its settings, and adapters that were really trained on it."""
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,12 @@ from tiny import entity_rows, intent_rows, pair_rows, write_rows, write_tiny_bas
 from adapterhub.settings import Settings
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything of Hugging Face is imported: tests ask no network
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported out of later collections: the libraries' objects are many, and stay to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
