@@ -32,8 +32,15 @@ from adapterhub.training.trackers import require_trackers
 TASK = find_task("text-classification")
 LABELS = ["card", "loan"]
 Run = Callable[..., Outcome]
-ROUNDING = 1e-3
-"""Adam makes steps of the rate, 2e-2, out of the smallest gradients, and sums come in another order."""
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Several threads add up in an order of their own, and Adam makes whole steps out of the smallest gradients."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)
@@ -83,12 +90,12 @@ def largest_difference(one: State, other: State) -> float:
 @pytest.mark.parametrize("accumulation", [2, 3, 7, 50])
 def test_passes_give_the_gradient_of_the_whole_batch(accumulation: int, learn: Run) -> None:
     whole, parts = learn(), learn(accumulation=accumulation)
-    assert largest_difference(whole.state, parts.state) < ROUNDING
-    assert parts.losses == pytest.approx(whole.losses, rel=1e-3)
+    assert largest_difference(whole.state, parts.state) < 1e-5
+    assert parts.losses == pytest.approx(whole.losses, rel=1e-5)
 
 
 def test_activations_computed_again_give_the_same_weights(learn: Run) -> None:
-    assert largest_difference(learn().state, learn(gradient_checkpointing=True).state) < ROUNDING
+    assert largest_difference(learn().state, learn(gradient_checkpointing=True).state) == 0.0
 
 
 class Short:
@@ -111,7 +118,7 @@ def test_too_little_memory_halves_the_passes_and_changes_nothing_else(learn: Run
     whole, short = learn(), learn(Short(2))
     assert (whole.n_pieces, short.n_pieces) == (1, 4)
     assert whole.n_steps == short.n_steps
-    assert largest_difference(whole.state, short.state) < ROUNDING
+    assert largest_difference(whole.state, short.state) < 1e-5
 
 
 def test_memory_for_no_row_at_all_is_told(learn: Run) -> None:
@@ -146,9 +153,9 @@ def test_two_processes_give_what_one_gives(still_folder: Path, tiny_config: Call
     results = {"one": run_training(config("one"), tiny_settings),
                "two": run_in_processes(config("two"), tiny_settings, 2)}
     one, two = (load_file(tmp_path / name / WEIGHTS_FILE) for name in results)
-    assert largest_difference(one, two) < ROUNDING
+    assert largest_difference(one, two) < 1e-4
     assert results["two"].evaluation.metrics == results["one"].evaluation.metrics
-    assert results["two"].outcome.losses == pytest.approx(results["one"].outcome.losses, rel=1e-3)
+    assert results["two"].outcome.losses == pytest.approx(results["one"].outcome.losses, rel=1e-4)
     files = {name: sorted(path.name for path in (tmp_path / name).iterdir()) for name in results}
     assert files["one"] == files["two"]
     steps = [json.loads(line)["step"] for line in (tmp_path / "two.run" / "log.jsonl").read_text().splitlines()]
@@ -170,7 +177,7 @@ def test_accelerate_launch_gives_what_one_process_gives(still_folder: Path, run_
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["folder"] == str(tmp_path / "launched")  # one process speaks
     one, launched = (load_file(tmp_path / name / WEIGHTS_FILE) for name in ("one", "launched"))
-    assert largest_difference(one, launched) < ROUNDING
+    assert largest_difference(one, launched) < 1e-4
 
 
 def test_base_that_moved_is_noticed(still_base: Base, tiny_config: Callable[..., TrainConfig]) -> None:
