@@ -14,6 +14,15 @@ from adapterhub.settings import Settings
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything of Hugging Face is imported: tests ask no network
 
 
+LONG_FILES = ("test_readme.py", "test_docs.py", "test_cli_process.py", "test_registry_fire.py")
+"""What takes longest begins first, so that no process is left with it alone at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring the long files to the front; the rest keeps its order."""
+    items.sort(key=lambda item: item.path.name not in LONG_FILES)
+
+
 def pytest_collection_finish() -> None:
     """Leave what was imported out of later collections: the libraries' objects are many, and stay to the end."""
     gc.collect()

@@ -25,7 +25,7 @@ class PeakMemory:
     def step_ended(self, facts: StepFacts) -> None:
         """Take the peak; what is measured and written after an epoch is no part of a step."""
         if not self._has_ended:
-            self.bytes = peak_memory_bytes() - self._start
+            self.bytes = max(0, peak_memory_bytes() - self._start)
 
     def epoch_ended(self, facts: EpochFacts) -> None:
         """Look no further."""
@@ -42,13 +42,18 @@ class Foretold:
     unit: str
 
     @property
-    def error(self) -> float:
-        """How far off the estimate was, as a share of what was measured."""
-        return self.estimated / self.measured - 1 if self.measured else 0.0
+    def error(self) -> float | None:
+        """How far off the estimate was, as a share of what was measured; None where nothing could be measured.
+
+        A process that has freed much memory before takes its steps out of that: its peak does not rise.
+        """
+        return self.estimated / self.measured - 1 if self.measured else None
 
     def line(self) -> tuple[str, str, str, str]:
         """Return the figure for people."""
         estimated, measured = (f"{value:,.1f} {self.unit}" for value in (self.estimated, self.measured))
+        if self.error is None:
+            return self.what, estimated, "not measurable: out of what was free", ""
         return self.what, estimated, measured, f"{self.error:+.0%}"
 
 

@@ -78,6 +78,8 @@ def test_run_says_how_far_off_its_estimate_was(cli: Cli, tiny_base_folder: Path,
     told = {line["what"]: line for line in cli(*given, "--output", tmp_path / "a", "--json").json["estimate"]}
     assert set(told) == {"peak memory above the start", "8 steps", "tensors of the result on disk"}
     assert told["tensors of the result on disk"]["estimated"] == told["tensors of the result on disk"]["measured"]
+    memory = told.pop("peak memory above the start")  # this process may have freed more than the steps take
+    assert memory["estimated"] > 0 <= memory["measured"]
     assert all(line["measured"] > 0 for line in told.values())
     shown = cli(*given, "--output", tmp_path / "b").out
     assert "off by" in shown
