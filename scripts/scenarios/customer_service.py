@@ -12,13 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
-
-from adapterhub.cli.output import guarded
 from adapterhub.demo.show import Screen
 from adapterhub.settings import Settings
 from scripts.scenarios.choosing import least_confidence
-from scripts.scenarios.frame import Options, Share, options_of, print_figures, scenario_options, screen_for, share_of
+from scripts.scenarios.frame import Options, Share, say_shares, scenario, share_of
 from scripts.scenarios.house import BARE, Embeddings, House, embeddings_of, open_house
 from scripts.scenarios.rows import draw, read_part
 
@@ -94,13 +91,10 @@ class Figures:
     """Strangers whose domain was recognised."""
 
 
-@click.command(epilog="Example: python -m scripts.scenarios.customer_service --quick")
-@scenario_options(n_rows=300)
-@guarded
-def main(rows: int, quick: bool, seed: int, as_json: bool) -> None:
+@scenario("customer_service --quick", n_rows=300)
+def main(options: Options, settings: Settings, screen: Screen) -> Figures:
     """Answer customers' messages, or hand them over to a person; the threshold comes from validation messages."""
-    figures = run(options_of(rows, quick, seed), Settings.from_environment(), screen_for(as_json))
-    print_figures(figures, as_json)
+    return run(options, settings, screen)
 
 
 def run(options: Options, settings: Settings, screen: Screen) -> Figures:
@@ -123,11 +117,12 @@ def run(options: Options, settings: Settings, screen: Screen) -> Figures:
                f"{after.n_passes - before.n_passes} passes.")
     show(handled, threshold, replies, screen)
     figures = measure(handled, threshold)
-    for name, share in (("most probable intent alone is right", figures.intent_alone),
-                        ("bank's messages answered", figures.answered), ("answers right", figures.answered_right),
-                        ("strangers handed over", figures.strangers_handed_over),
-                        ("their desk recognised", figures.desk_right)):
-        screen.say(f"{name}: {share}")
+    say_shares({
+        "most probable intent alone is right": figures.intent_alone,
+        "bank's messages answered": figures.answered,
+        "answers right": figures.answered_right,
+        "strangers handed over": figures.strangers_handed_over,
+        "their desk recognised": figures.desk_right}, screen)
     return figures
 
 

@@ -15,11 +15,10 @@ from statistics import median
 
 import click
 
-from adapterhub.cli.output import guarded
 from adapterhub.demo.show import Screen
 from adapterhub.settings import Settings
 from adapterhub.training.config import TrainConfig
-from scripts.scenarios.frame import Options, Share, options_of, print_figures, scenario_options, screen_for, share_of
+from scripts.scenarios.frame import Options, Share, scenario, share_of
 from scripts.scenarios.headlines import Headline, names_f1, read_headlines, tagged
 from scripts.scenarios.house import BARE, House, embeddings_of, open_house
 from scripts.scenarios.picture import draw_stream, require_drawing
@@ -77,15 +76,12 @@ class Figures:
     """Headlines from the surge's beginning to the alert; None where none was caught."""
 
 
-@click.command(epilog="Example: python -m scripts.scenarios.financial_sentiment --quick --plot sentiment.svg")
-@scenario_options(n_rows=400)
+@scenario("financial_sentiment --quick --plot sentiment.svg", n_rows=400)
 @click.option("--plot", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False),
               help="Draw the stream into this file, .svg or .png.")
-@guarded
-def main(rows: int, quick: bool, seed: int, as_json: bool, plot: Path | None) -> None:
+def main(options: Options, settings: Settings, screen: Screen, plot: Path | None) -> Figures:
     """Read a stream of headlines, by name and topic, and raise an alert when negatives surge."""
-    figures = run(options_of(rows, quick, seed), Settings.from_environment(), screen_for(as_json), plot)
-    print_figures(figures, as_json)
+    return run(options, settings, screen, plot)
 
 
 def run(options: Options, settings: Settings, screen: Screen, plot: Path | None = None) -> Figures:

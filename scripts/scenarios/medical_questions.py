@@ -11,13 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import click
-
-from adapterhub.cli.output import guarded
 from adapterhub.demo.show import Screen
 from adapterhub.settings import Settings
 from scripts.scenarios.choosing import least_confidence
-from scripts.scenarios.frame import Options, Share, options_of, print_figures, scenario_options, screen_for, share_of
+from scripts.scenarios.frame import Options, Share, say_shares, scenario, share_of
 from scripts.scenarios.house import House, embeddings_of, open_house
 from scripts.scenarios.rows import draw, read_part
 
@@ -87,13 +84,10 @@ class Figures:
     strangers_refused: Share
 
 
-@click.command(epilog="Example: python -m scripts.scenarios.medical_questions --quick")
-@scenario_options(n_rows=300)
-@guarded
-def main(rows: int, quick: bool, seed: int, as_json: bool) -> None:
+@scenario("medical_questions --quick", n_rows=300)
+def main(options: Options, settings: Settings, screen: Screen) -> Figures:
     """Answer medical questions from a house of pages, or refuse; the threshold comes from validation questions."""
-    figures = run(options_of(rows, quick, seed), Settings.from_environment(), screen_for(as_json))
-    print_figures(figures, as_json)
+    return run(options, settings, screen)
 
 
 def run(options: Options, settings: Settings, screen: Screen) -> Figures:
@@ -112,12 +106,12 @@ def run(options: Options, settings: Settings, screen: Screen) -> Figures:
     screen.say(f"Topics are not measured here, these questions have none; on its own test rows their adapter has an "
                f"accuracy of {accuracy:.2f}.")
     figures = measure(test, found, threshold)
-    for name, share in (("questions answered whose page is here", figures.answered),
-                        ("answers from the right page", figures.right_page),
-                        ("the very answer", figures.right_answer),
-                        ("refused: medical, but no page here", figures.unknown_refused),
-                        ("refused: not medical", figures.strangers_refused)):
-        screen.say(f"{name}: {share}")
+    say_shares({
+        "questions answered whose page is here": figures.answered,
+        "answers from the right page": figures.right_page,
+        "the very answer": figures.right_answer,
+        "refused: medical, but no page here": figures.unknown_refused,
+        "refused: not medical": figures.strangers_refused}, screen)
     return figures
 
 

@@ -13,23 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
-
-from adapterhub.cli.output import guarded
 from adapterhub.demo.show import Screen
 from adapterhub.settings import Settings
 from adapterhub.training.config import TrainConfig
-from scripts.scenarios.frame import (
-    Gain,
-    Options,
-    Share,
-    gain_of,
-    options_of,
-    print_figures,
-    scenario_options,
-    screen_for,
-    share_of,
-)
+from scripts.scenarios.frame import Gain, Options, Share, gain_of, scenario, share_of
 from scripts.scenarios.house import BARE, Embeddings, House, embeddings_of, open_house
 from scripts.scenarios.rows import read_part
 from scripts.scenarios.tastes import Restaurant, User, draw_users, read_restaurants
@@ -60,13 +47,10 @@ class Figures:
     """What ten restaurants drawn at random would give."""
 
 
-@click.command(epilog="Example: python -m scripts.scenarios.recommendation --quick")
-@scenario_options(n_rows=300)
-@guarded
-def main(rows: int, quick: bool, seed: int, as_json: bool) -> None:
+@scenario("recommendation --quick", n_rows=300)
+def main(options: Options, settings: Settings, screen: Screen) -> Figures:
     """Train an embedding on users' likes, and rank candidates for other users by it and by the bare base."""
-    figures = run(options_of(rows, quick, seed), Settings.from_environment(), screen_for(as_json))
-    print_figures(figures, as_json)
+    return run(options, settings, screen)
 
 
 def run(options: Options, settings: Settings, screen: Screen) -> Figures:
