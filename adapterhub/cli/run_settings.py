@@ -4,11 +4,12 @@ import tomllib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 from adapterhub.errors import InvalidConfig
+from adapterhub.training.method_table import METHODS
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 _GIVEN = "adapterhub.run_settings"
@@ -43,6 +44,51 @@ def several_setting(option: str, field: str, text: str) -> Decorator:
     return click.option(option, field, multiple=True, help=text, expose_value=False, callback=remember)
 
 
+class _Shared(NamedTuple):
+    """What is told of a setting that several commands take."""
+
+    text: str
+    default: str = ""
+    """What is taken where none is given, if something is."""
+    kind: type[Any] = str
+
+
+_SHARED = {
+    "--task": _Shared("text-classification, multi-label-classification, text-regression, token-classification, "
+                      "question-answering, sentence-similarity, text-generation or text2text-generation."),
+    "--data": _Shared("A csv, tsv, json, jsonl (.gz) or parquet file, a folder with train, validation and test, or a "
+                      "Hugging Face data set."),
+    "--output": _Shared("The adapter folder to write."),
+    "--base": _Shared("embedded, a local folder, or a Hub id.", "embedded"),
+    "--method": _Shared(f"{', '.join(name for name in METHODS if name != 'full')}.", "lora"),
+    "--targets": _Shared("Layers, separated by commas, or re: with a pattern for whole names.", "all-linear"),
+    "--epochs": _Shared("Passes over the training rows.", "8, with few rows more", int),
+    "--max-length": _Shared("Tokens after which a text is cut.", "the task's", int),
+    "--metric": _Shared("Validation metric that chooses the best epoch.", "the task's first"),
+    "--patience": _Shared("Epochs without a better one before stopping.", "3", int),
+    "--seed": _Shared("Of what is drawn.", "0", int),
+    "--licence": _Shared("Of the data, for the card."),
+    "--source": _Shared("Of the data, for the card."),
+}
+
+
+def shared_settings(*options: str, told: Mapping[str, str] | None = None) -> Decorator:
+    """Add settings that several commands take, in this order; `told` has the help of those that mean more here."""
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            shared = _SHARED[option]
+            text = (told or {}).get(option, shared.text) + (f"  [default: {shared.default}]" if shared.default else "")
+            command = setting(option, text, kind=shared.kind)(command)
+        return command
+    return add
+
+
+def column_setting(command: Callable[..., None]) -> Callable[..., None]:
+    """Add `--column`."""
+    return pairs_setting("--column", "columns", "A column with an uncommon name.", metavar="FIELD=COLUMN",
+                         parse=parse_columns)(command)
+
+
 def rows_settings(command: Callable[..., None]) -> Callable[..., None]:
     """Add what is done to rows before they are divided and encoded."""
     for add in (
@@ -51,8 +97,7 @@ def rows_settings(command: Callable[..., None]) -> Callable[..., None]:
                 "validation or test rows too.", kind=bool),
         pairs_setting("--label-map", "label_map", "A label's other name; of tags the entity type's, O for none.",
                       metavar="OLD=NEW", parse=parse_label_map),
-        pairs_setting("--column", "columns", "A column with an uncommon name.", metavar="FIELD=COLUMN",
-                      parse=parse_columns),
+        column_setting,
     ):
         command = add(command)
     return command

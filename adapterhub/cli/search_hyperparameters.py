@@ -12,7 +12,7 @@ import click
 from adapterhub.cli.extras import require_extra
 from adapterhub.cli.output import fail, guarded, json_option, print_json, registry_option
 from adapterhub.cli.report import print_sections, train_page
-from adapterhub.cli.run_settings import config_option, given_settings, pairs_setting, parse_columns, setting
+from adapterhub.cli.run_settings import column_setting, config_option, given_settings, shared_settings
 from adapterhub.errors import InvalidConfig
 from adapterhub.progress import waiting
 
@@ -29,20 +29,18 @@ _ROWS_SEEN = 25
 @click.command("search-hyperparameters", epilog="Example: adapterhub search-hyperparameters --task text-classification "
                "--data rows.csv --output folder --space 'learning_rate=1e-4:1e-2:log' --space 'rank=4|8' --trials 30")
 @config_option
-@setting("--task", "As for `train`.")
-@setting("--data", "As for `train`; trials are judged by the validation rows.")
-@setting("--output", "The adapter folder to write; the study lies beside it.")
-@setting("--base", "embedded, a local folder, or a Hub id.  [default: embedded]")
-@pairs_setting("--column", "columns", "A column with an uncommon name.", metavar="FIELD=COLUMN", parse=parse_columns)
-@setting("--method", "PEFT method, where it is not searched.  [default: lora]")
-@setting("--targets", "Layers, separated by commas.  [default: all-linear]")
-@setting("--epochs", "Passes of a trial, unless it is pruned.  [default: 8, with few rows more]", kind=int)
-@setting("--max-length", "Tokens after which a text is cut.  [default: the task's]", kind=int)
-@setting("--metric", "Validation metric to make best.  [default: the task's first]")
-@setting("--patience", "Epochs without a better one before a trial stops.  [default: 3]", kind=int)
-@setting("--seed", "Of every trial, and of what is drawn.  [default: 0]", kind=int)
-@setting("--licence", "Of the data, for the card.")
-@setting("--source", "Of the data, for the card.")
+@shared_settings("--task", "--data", "--output", "--base", told={
+    "--task": "As for `train`.",
+    "--data": "As for `train`; trials are judged by the validation rows.",
+    "--output": "The adapter folder to write; the study lies beside it."})
+@column_setting
+@shared_settings("--method", "--targets", "--epochs", "--max-length", "--metric", "--patience", "--seed", "--licence",
+                 "--source", told={
+    "--method": "PEFT method, where it is not searched.",
+    "--epochs": "Passes of a trial, unless it is pruned.",
+    "--metric": "Validation metric to make best.",
+    "--patience": "Epochs without a better one before a trial stops.",
+    "--seed": "Of every trial, and of what is drawn."})
 @click.option("--space", "spaces", multiple=True, metavar="NAME=VALUES", help="low:high, low:high:log or a|b|c for "
               "learning_rate, rank, batch_size, targets, method, ...; also [space] in --config.  [default: "
               "learning_rate=1e-4:1e-2:log rank=4|8|16|32 batch_size=16|32|64]")

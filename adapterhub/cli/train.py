@@ -19,11 +19,11 @@ from adapterhub.cli.run_settings import (
     rows_settings,
     setting,
     several_setting,
+    shared_settings,
 )
 from adapterhub.errors import InvalidConfig
 from adapterhub.progress import waiting
 from adapterhub.settings import Settings
-from adapterhub.training.method_table import METHODS
 
 if TYPE_CHECKING:
     from adapterhub.training.run import TrainResult
@@ -31,35 +31,29 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Example: adapterhub train --task text-classification --data rows.csv --output folder")
 @config_option
-@setting("--task", "text-classification, multi-label-classification, text-regression, token-classification, "
-         "question-answering, sentence-similarity, text-generation or text2text-generation.")
-@setting("--data", "A csv, tsv, json, jsonl (.gz) or parquet file, a folder with train, validation and test, or a "
-         "Hugging Face data set.")
-@setting("--output", "The adapter folder to write.")
-@setting("--base", "embedded, a local folder, or a Hub id.  [default: embedded]")
+@shared_settings("--task", "--data", "--output", "--base")
 @rows_settings
 @pairs_setting("--class-weights", "class_weights", "How much labels count in the loss: `balanced`, or LABEL=WEIGHT, "
                "once for each.", metavar="WEIGHTS", parse=parse_class_weights)
 @setting("--oversample", "Draw training rows of rarer labels again until all stand as often.", kind=bool)
-@setting("--method", f"{', '.join(name for name in METHODS if name != 'full')}.  [default: lora]")
+@shared_settings("--method")
 @setting("--preset", "lean: upper layers alone, the lower ones run once; a fraction of the memory and time.")
 @setting("--upper-layers", "Adapt only this many of the uppermost layers.  [default: all]", kind=int)
 @setting("--remember-lower", "Run the layers below the lowest trained one once, and keep what they give.", kind=bool)
 @setting("--rank", "[default: the method's; 8 for LoRA]", kind=int)
 @setting("--alpha", "Scale of LoRA's change.  [default: twice the rank]", kind=float)
-@setting("--targets", "Layers, separated by commas, or re: with a pattern for whole names.  [default: all-linear]")
+@shared_settings("--targets")
 @pairs_setting("--method-option", "method_options", "A field of the method's configuration in PEFT, by PEFT's name.",
                metavar="NAME=VALUE", parse=parse_method_options)
-@setting("--epochs", "Passes over the training rows.  [default: 8, with few rows more]", kind=int)
+@shared_settings("--epochs")
 @setting("--batch-size", "Rows per step.  [default: 32, with few rows 16]", kind=int)
 @setting("--learning-rate", "[default: the method's]", kind=float)
-@setting("--max-length", "Tokens after which a text is cut.  [default: the task's]", kind=int)
+@shared_settings("--max-length")
 @setting("--pack", "Put several short texts into one sequence (text-generation).", kind=bool)
 @setting("--learn-prompts", "Learn prompts as well as completions (text-generation).", kind=bool)
 @setting("--n-written", "Test rows whose answers are written and measured, of tasks that write.  [default: 100]",
          kind=int)
-@setting("--metric", "Validation metric that chooses the best epoch.  [default: the task's first]")
-@setting("--patience", "Epochs without a better one before stopping.  [default: 3]", kind=int)
+@shared_settings("--metric", "--patience")
 @setting("--dropout", "In front of each A.  [default: 0]", kind=float)
 @setting("--weight-decay", "[default: 0.01]", kind=float)
 @setting("--warmup", "Share of the steps over which the rate rises.  [default: 0.06]", kind=float)
@@ -70,10 +64,9 @@ if TYPE_CHECKING:
 @setting("--dtype", "Of the stored tensors: auto, float16 or float32.  [default: auto]")
 @several_setting("--tracker", "trackers", "Beside or instead of jsonl: tensorboard, wandb, mlflow, trackio, ...")
 @setting("--checkpoint-seconds", "Least time between checkpoints; 0: after each step.  [default: 60]", kind=float)
-@setting("--seed", "Of what is drawn.  [default: 0]", kind=int)
+@shared_settings("--seed")
 @setting("--continue-from", "An adapter folder to train on from.")
-@setting("--licence", "Of the data, for the card.")
-@setting("--source", "Of the data, for the card.")
+@shared_settings("--licence", "--source")
 @click.option("--resume", "start", flag_value="resume", help="Go on with the stopped run of this --output.")
 @click.option("--finish", "start", flag_value="finish", help="Take that run's best epoch as it is.")
 @click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True,

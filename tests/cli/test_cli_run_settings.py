@@ -1,4 +1,4 @@
-"""`train --config`: the file says what the command line does not."""
+"""The settings of `train` and `search-hyperparameters`: options are fields, and a file says what is not given."""
 
 import re
 from dataclasses import fields
@@ -13,8 +13,13 @@ from adapterhub.adapter.folder import read_folder
 from adapterhub.cli.main import main
 from adapterhub.training.config import TrainConfig
 
-SETTINGS = [parameter for parameter in main.commands["train"].params
+
+def settings_of(command: str) -> list[click.Option]:
+    return [parameter for parameter in main.commands[command].params
             if isinstance(parameter, click.Option) and not parameter.expose_value and not parameter.is_eager]
+
+
+SETTINGS, SEARCHED = settings_of("train"), settings_of("search-hyperparameters")
 
 
 def toml_of(**settings: Any) -> str:
@@ -27,7 +32,13 @@ def test_every_setting_is_a_field() -> None:
     assert {"task", "data", "output", "columns", "learning_rate"} <= names
 
 
-@pytest.mark.parametrize("option", SETTINGS, ids=lambda option: str(option.name))
+def test_settings_of_a_search_are_those_of_train() -> None:
+    of_train = {option.name: (option.opts, option.type.name) for option in SETTINGS}
+    assert {"task", "data", "output", "columns", "targets", "source"} <= {option.name for option in SEARCHED}
+    assert all((option.opts, option.type.name) == of_train[option.name] for option in SEARCHED)
+
+
+@pytest.mark.parametrize("option", [*SETTINGS, *SEARCHED], ids=lambda option: str(option.name))
 def test_default_that_the_help_tells_is_the_fields_own(option: click.Option) -> None:
     default = next(field.default for field in fields(TrainConfig) if field.name == option.name)
     told = re.search(r"\[default: ([\w.-]+)]", option.help or "")
