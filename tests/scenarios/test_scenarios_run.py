@@ -1,11 +1,15 @@
-"""Each scenario on a few real rows: it runs to its end, and what it says was measured on the rows it says."""
+"""Each scenario on a few real rows: it runs to its end, what it says was measured on the rows it says, and
+docs/scenarios.md tells what it prints.
+"""
 
 import io
 import os
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from rich.console import Console
+from scenarios_page import assert_told, assert_told_with_figures
 
 from adapterhub.demo.show import Screen
 from adapterhub.settings import Settings
@@ -42,6 +46,7 @@ def test_customer_service_answers_or_hands_over(settings: Settings, screen: Scre
     assert figures.intent_alone.value > 0.6
     assert 1 <= shown.getvalue().count(": to a person, desk ") <= customer_service.N_SHOWN
     assert "support:  " in shown.getvalue() and "3 adapters" in shown.getvalue()
+    assert_told("Customer service", shown.getvalue())
 
 
 def test_validation_and_test_messages_share_none(settings: Settings) -> None:
@@ -66,6 +71,7 @@ def test_medical_questions_are_answered_from_their_page_or_refused(settings: Set
     assert figures.right_page.value > 0.6
     assert figures.strangers_refused.n_rows == 3
     assert "topic: " in shown.getvalue() and "refused: " in shown.getvalue()
+    assert_told("Medical questions", shown.getvalue())
 
 
 def test_financial_sentiment_reads_a_stream_and_draws_it(settings: Settings, screen: Screen, shown: io.StringIO,
@@ -76,6 +82,7 @@ def test_financial_sentiment_reads_a_stream_and_draws_it(settings: Settings, scr
     assert figures.sentiment_right.value > 0.5
     assert "Trained headline-names on 48 rows" in shown.getvalue()
     assert "</svg>" in plot.read_text(encoding="utf-8")
+    assert_told("Financial sentiment", shown.getvalue())
 
 
 def test_recommendation_ranks_by_both_embeddings(settings: Settings, screen: Screen, shown: io.StringIO) -> None:
@@ -84,3 +91,14 @@ def test_recommendation_ranks_by_both_embeddings(settings: Settings, screen: Scr
     assert figures.bare_recall.value > figures.random_recall
     assert figures.gain.value == pytest.approx(figures.recall.value - figures.bare_recall.value)
     assert "  adapted  " in shown.getvalue() and "  bare base  " in shown.getvalue()
+    assert_told("Recommendation", shown.getvalue())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("heading", "scenario"), [("Customer service", customer_service),
+                                                   ("Medical questions", medical_questions)])
+def test_page_tells_the_figures_of_the_default_rows(heading: str, scenario: ModuleType, settings: Settings,
+                                                    screen: Screen, shown: io.StringIO) -> None:
+    n_rows = next(parameter.default for parameter in scenario.main.params if parameter.name == "rows")
+    scenario.run(Options(n_rows=n_rows), settings, screen)
+    assert_told_with_figures(heading, shown.getvalue())
