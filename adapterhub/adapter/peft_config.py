@@ -175,7 +175,9 @@ def _known_fields(raw: Any) -> Any:
 def _hint(config: PeftConfig, folder: Path) -> str:
     if config.peft_type in METHOD_NAMES or config.peft_type in _NO_WEIGHTS:
         return "Train it with LoRA or IA3."
-    return f"Make plain LoRA of it: adapterhub convert {folder} --rank 16 --output {folder}-lora"
+    is_reference = "@" in folder.name  # how a version in a bucket is shown
+    shown = folder if folder.is_absolute() or is_reference else f"./{folder}"
+    return f"Make plain LoRA of it: adapterhub convert {shown} --rank 16 --output {folder}-lora"
 
 
 def _patterns(config: PeftConfig) -> list[str]:

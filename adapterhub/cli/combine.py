@@ -55,7 +55,10 @@ def output_options(command: Callable[..., None]) -> Callable[..., None]:
 def merge(adapters: tuple[str, ...], weights: str | None, method: str, rank: int | None, density: float,
           head_from: str | None, seed: int, output: Path | None, name: str | None, data: str | None,
           columns: tuple[str, ...], base: str | None, place: str | None, as_json: bool) -> None:
-    """Merge adapters (references or folders) of one base into a new one; how far it is from their sum is measured."""
+    """Merge adapters (references or folders) of one base into a new one; how far it is from their sum is measured.
+
+    Each is namespace/name, or ./folder for one that is not published.
+    """
     from adapterhub.cli.places import adapter_folder, open_places
 
     registries, settings = open_places(place)
@@ -78,7 +81,7 @@ def merge(adapters: tuple[str, ...], weights: str | None, method: str, rank: int
         _tell(made, publish(), output, as_json)
 
 
-@click.command(epilog="Example: adapterhub convert loha-folder --rank 16 --output lora-folder")
+@click.command(epilog="Example: adapterhub convert ./loha-folder --rank 16 --output lora-folder")
 @click.argument("adapter")
 @click.option("--rank", default=16, show_default=True, help="Of the LoRA; the higher, the nearer to the original.")
 @output_options
@@ -87,7 +90,10 @@ def merge(adapters: tuple[str, ...], weights: str | None, method: str, rank: int
 @guarded
 def convert(adapter: str, rank: int, output: Path | None, name: str | None, data: str | None,
             columns: tuple[str, ...], base: str | None, place: str | None, as_json: bool) -> None:
-    """Make plain LoRA of an adapter (a reference or a folder) of another method, and say how near it is."""
+    """Make plain LoRA of an adapter (a reference or a folder) of another method, and say how near it is.
+
+    ADAPTER is namespace/name, or ./folder for one that is not published.
+    """
     from adapterhub.cli.places import open_places
 
     registries, settings = open_places(place)
@@ -111,7 +117,10 @@ def convert(adapter: str, rank: int, output: Path | None, name: str | None, data
 @json_option
 @guarded
 def export_model(adapter: str, output: Path, base: str | None, place: str | None, as_json: bool) -> None:
-    """Merge an adapter (a reference or a folder) into its base's weights: a whole transformers model in a folder."""
+    """Merge an adapter (a reference or a folder) into its base's weights: a whole transformers model in a folder.
+
+    ADAPTER is namespace/name, or ./folder for one that is not published.
+    """
     from adapterhub.cli.places import open_places
     from adapterhub.files import require_free
 
@@ -136,10 +145,12 @@ def export_model(adapter: str, output: Path, base: str | None, place: str | None
 def _files(adapter: str, registries: "Registries") -> "VerifiedFiles":
     """Read an adapter of any method: a folder, or what a registry holds; one in a bucket must be of a known method."""
     from adapterhub.adapter.folder import read_files
+    from adapterhub.cli.places import is_given_as_folder, telling_of_namesake
 
-    if Path(adapter).is_dir():
+    if is_given_as_folder(adapter):
         return read_files(Path(adapter))
-    version = registries.resolve(adapter)
+    with telling_of_namesake(adapter):
+        version = registries.resolve(adapter)
     folder = registries.local_path(version)
     if folder is not None and (files := read_files(folder)).digest == version.digest:
         registries.confirm(version, files)
@@ -173,9 +184,10 @@ def _destination(output: Path | None, name: str | None,
 
 
 def _parent(adapter: str, files: "VerifiedFiles") -> "Parent":
+    from adapterhub.cli.places import is_given_as_folder
     from adapterhub.combining.made import Parent
 
-    path = "" if Path(adapter).is_dir() else f"{adapter.partition('@')[0]}@"
+    path = "" if is_given_as_folder(adapter) else f"{adapter.partition('@')[0]}@"
     return Parent(files=files, reference=f"{path}sha256:{files.digest}")
 
 

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 @json_option
 @guarded
 def diff(first: str, second: str, layers: int, place: str | None, as_json: bool) -> None:
-    """Compare two adapters (references or folders): settings, labels, metrics, heads, and each layer's change."""
+    """Compare two adapters (references or folders): settings, labels, metrics, heads, and each layer's change.
+
+    Each is namespace/name, or ./folder for one that is not published.
+    """
     from adapterhub.cli.places import adapter_folder, open_places
     from adapterhub.combining.diff import diff as compare
 

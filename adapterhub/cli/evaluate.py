@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 @guarded
 def evaluate(adapters: tuple[str, ...], data: str, columns: tuple[str, ...], report: Path | None, base: str,
              place: str | None, as_json: bool) -> None:
-    """Measure adapters (references or folders) on rows, with intervals; several are compared on the same rows."""
+    """Measure adapters (references or folders) on rows, with intervals; several are compared on the same rows.
+
+    Each is namespace/name, or ./folder for one that is not published.
+    """
     from adapterhub.cli.places import adapter_folder, open_places
     from adapterhub.reporting.page import require_page_name
 

@@ -1,13 +1,18 @@
 """From the options of a command to the registries and folders it works on."""
 
 import getpass
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import click
+
 from adapterhub.adapter.folder import AdapterFolder, read_folder
-from adapterhub.errors import InvalidConfig
+from adapterhub.adapter.reference import Reference
+from adapterhub.errors import AdapterNotFound, InvalidConfig, InvalidReference
 from adapterhub.registry import Registries, open_registries
+from adapterhub.registry.folders import is_folder_path
 from adapterhub.registry.signing import require_trust_anchor
 from adapterhub.settings import Settings
 
@@ -37,5 +42,35 @@ def current_user() -> str:
 
 def adapter_folder(adapter: str, registries: Registries) -> AdapterFolder:
     """Read an adapter given as a folder or as a reference. Raises as `read_folder` and `Registries.read`."""
-    path = Path(adapter)
-    return read_folder(path) if path.is_dir() else registries.read(adapter)
+    if is_given_as_folder(adapter):
+        return read_folder(Path(adapter))
+    with telling_of_namesake(adapter):
+        return registries.read(adapter)
+
+
+def is_given_as_folder(adapter: str) -> bool:
+    """Say whether a text means a folder: by its form, or because it can be no reference and such a folder is here.
+
+    What can be a reference is one, whatever lies in the current folder.
+    """
+    if is_folder_path(adapter):
+        return True
+    try:
+        Reference.parse(adapter)
+    except InvalidReference:
+        return bool(adapter) and Path(adapter).is_dir()  # an empty path would be the current folder
+    return False
+
+
+@contextmanager
+def telling_of_namesake(reference: str) -> Iterator[None]:
+    """Say, once a registry's adapter is found or is not, that a folder of its name is here and was not taken."""
+    is_beside = Path(reference).is_dir()
+    try:
+        yield
+    except AdapterNotFound as error:
+        if is_beside:
+            error.hint = f"For the folder of that name here, write ./{reference}."
+        raise
+    if is_beside:
+        click.echo(f"{reference} is the registry's; for the folder of that name here, write ./{reference}.", err=True)

@@ -13,11 +13,11 @@ from adapterhub.registry.search import Listings, Query
 
 
 def is_folder_path(reference: str) -> bool:
-    """Say whether a text means a folder rather than an adapter of a registry: `./intents`, `../intents`, `/a/intents`.
+    """Say whether a text means a folder rather than an adapter of a registry: `./intents`, `../a`, `/a/b`, `a/b/`.
 
-    No reference begins so.
+    No reference begins or ends so.
     """
-    return reference.startswith(("./", "../", "/"))
+    return reference.startswith(("./", "../", "/")) or reference.endswith("/")
 
 
 @dataclass(frozen=True, slots=True)

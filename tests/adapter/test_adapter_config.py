@@ -8,6 +8,7 @@ import pytest
 from adapter_folders import peft_config
 
 from adapterhub.adapter.peft_config import PeftConfig, parse_peft_config
+from adapterhub.errors import InvalidFolder
 
 
 def parsed(**fields: Any) -> PeftConfig:
@@ -37,3 +38,11 @@ def test_patterns_give_a_module_its_own_rank_and_alpha() -> None:
 ])
 def test_targets_match_as_peft_matches_them(targets: list[str] | str, module: str, expected: bool) -> None:
     assert parsed(target_modules=targets).has_target(module) is expected
+
+
+@pytest.mark.parametrize(("place", "shown"), [
+    ("out/loha", "./out/loha"), ("../loha", "./../loha"), ("/a/loha", "/a/loha"), ("a/loha@3", "a/loha@3")])
+def test_command_that_converts_names_a_folder_so_that_no_reference_is_meant(place: str, shown: str) -> None:
+    with pytest.raises(InvalidFolder) as caught:
+        parse_peft_config(json.dumps(peft_config() | {"peft_type": "LOHA"}).encode(), Path(place))
+    assert f"adapterhub convert {shown} --rank 16 " in caught.value.hint

@@ -39,6 +39,46 @@ def test_diff_of_what_is_not_there_is_refused(published: Cli, arguments: tuple[s
 
 
 @pytest.fixture
+def namesake(published: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """The command line in a folder that holds support/intents too, another adapter than the registry's, and drafts/."""
+    here = tmp_path / "here"
+    write_adapter_folder(here / "support" / "intents", seed=5)
+    write_adapter_folder(here / "drafts", seed=5)
+    write_adapter_folder(here / "support" / "drafts", seed=5)
+    monkeypatch.chdir(here)
+    return published
+
+
+def test_reference_is_the_registrys_whatever_folder_lies_here(namesake: Cli) -> None:
+    done = namesake("diff", "support/intents", "support/intents@2", "--json")
+    assert done.json["whole"]["difference_norm"] == pytest.approx(0, abs=1e-5)  # float32's rounding
+    assert done.err == "support/intents is the registry's; for the folder of that name here, write ./support/intents.\n"
+
+
+@pytest.mark.parametrize("text", ["./support/intents", "support/intents/", "../here/support/intents", "drafts"])
+def test_path_is_the_folder_and_nothing_is_said(text: str, namesake: Cli, tmp_path: Path) -> None:
+    done = namesake("diff", text, tmp_path / "here" / "drafts", "--json")
+    assert done.json["whole"]["difference_norm"] == pytest.approx(0, abs=1e-5)
+    assert done.err == ""
+
+
+@pytest.mark.parametrize("arguments", [("diff", "support/drafts", "support/intents@1"),
+                                       ("convert", "support/drafts", "--output", "made"),
+                                       ("merge", "support/drafts", "--output", "made"),
+                                       ("export", "support/drafts", "--output", "made"),
+                                       ("evaluate", "support/drafts", "--data", "rows.csv")])
+def test_folder_written_like_a_reference_is_told_how_to_be_written(arguments: tuple[str, ...], namesake: Cli) -> None:
+    sentence = namesake(*arguments).refusal()
+    assert sentence.startswith("No adapter 'support/drafts' in ")
+    assert sentence.endswith("For the folder of that name here, write ./support/drafts.")
+
+
+def test_empty_text_is_not_the_current_folder(published: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(write_adapter_folder(tmp_path / "here"))
+    assert "is not a reference" in published("diff", "", "support/intents").refusal()
+
+
+@pytest.fixture
 def trained(cli: Cli, tiny_adapters: dict[str, Path]) -> Cli:
     """The command line over a registry with three adapters of the tiny base: a/intents 1 and 2, a/others 1."""
     for name, adapter in (("a/intents", "intents3"), ("a/intents", "query-only"), ("a/others", "intents5")):
@@ -60,6 +100,19 @@ def test_merge_publishes_a_version_with_parents_error_and_its_own_figures(traine
     assert {metric["name"]: metric["value"] for metric in shown["metrics"]} == done["metrics"]
     measured = trained("evaluate", "a/merged", "--data", tiny_rows["intents3"], "--base", tiny_base_folder, "--json")
     assert measured.json["metrics"] == pytest.approx(done["metrics"])
+
+
+def test_made_adapters_parent_is_the_registrys_or_the_folders_as_it_was_written(
+        trained: Cli, tiny_base_folder: Path, tiny_adapters: dict[str, Path], tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(tiny_adapters["intents3"], tmp_path / "a" / "intents")  # the registry's version 1
+    monkeypatch.chdir(tmp_path)
+    digests = [trained("show", f"a/intents@{number}", "--json").json["digest"] for number in (1, 2)]
+    made = {text: trained("convert", text, "--rank", "4", "--output", tmp_path / f"made-{number}", "--base",
+                          tiny_base_folder, "--json") for number, text in enumerate(("a/intents", "a/intents/"))}
+    assert made["a/intents"].json["parents"] == [f"a/intents@sha256:{digests[1]}"]
+    assert made["a/intents/"].json["parents"] == [f"sha256:{digests[0]}"]
+    assert "write ./a/intents." in made["a/intents"].err
 
 
 def test_merge_writes_a_folder_and_says_what_is_next(trained: Cli, tiny_base_folder: Path, tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ def both(tmp_path: Path) -> WithFolders:
     return WithFolders(registry)
 
 
-@pytest.mark.parametrize(("text", "expected"), [("./a", True), ("../a/b", True), ("/a/b", True), ("a/b", False),
-                                                ("a/b@1", False), (".a/b", False)])
+@pytest.mark.parametrize(("text", "expected"), [("./a", True), ("../a/b", True), ("/a/b", True), ("a/b/", True),
+                                                ("a/b", False), ("a/b@1", False), (".a/b", False)])
 def test_only_paths_that_no_reference_can_be_are_folders(text: str, expected: bool) -> None:
     assert is_folder_path(text) is expected
 
@@ -28,6 +28,15 @@ def test_folder_has_the_digest_that_publishing_it_would_give(both: WithFolders, 
     found = both.resolve(str(tmp_path / "published"))
     assert (found.digest, found.reference) == (both.resolve("support/intents").digest, str(tmp_path / "published"))
     assert both.read(found).digest == found.digest
+
+
+def test_slash_at_the_end_makes_a_folder_of_what_reads_like_a_reference(both: WithFolders, tmp_path: Path,
+                                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_adapter_folder(tmp_path / "support" / "intents", seed=1)
+    monkeypatch.chdir(tmp_path)
+    found = both.resolve("support/intents/")
+    assert found.digest == both.read(found).digest == both.resolve(str(folder)).digest
+    assert found.digest != both.resolve("support/intents").digest
 
 
 def test_reference_is_the_registrys(both: WithFolders) -> None:
