@@ -17,6 +17,7 @@ from adapterhub.bases.processor import has_native_bfloat16
 from adapterhub.costs.shadow import StepShape, loss_of, made_up
 from adapterhub.tasks.task import Task
 from adapterhub.training.config import TrainConfig
+from adapterhub.training.held import hold_frozen
 from adapterhub.training.methods import build_model
 from adapterhub.training.optimizer import build_optimizer
 from adapterhub.training.remembered import leave_out_lower
@@ -65,6 +66,7 @@ def _step_of(config: TrainConfig, base: Base, task: Task, shape: StepShape, n_la
         model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     if config.remember_lower:
         leave_out_lower(model, _Zeros(int(base.config.hidden_size)))
+    hold_frozen(config, trained)
     optimizer = build_optimizer(config, trained)
     model.train()
 

@@ -17,6 +17,7 @@ import psutil
 import torch
 
 from adapterhub.bases.load import Base
+from adapterhub.bases.processor import keep_few_kernels
 from adapterhub.costs.allocator import forget_peak, give_memory_back, keep_memory, peak_above
 from adapterhub.costs.arm import import_ahead, own_channel, wait_for_turn
 from adapterhub.costs.shapes import open_base
@@ -25,6 +26,7 @@ from adapterhub.settings import Settings
 from adapterhub.tasks.table import find_task
 from adapterhub.tasks.task import Example, TokenSequence
 from adapterhub.training.config import TrainConfig
+from adapterhub.training.held import hold_frozen
 from adapterhub.training.loop import run_loop, seed_everything
 from adapterhub.training.methods import build_model
 from adapterhub.training.prepare import LoopInputs
@@ -42,6 +44,7 @@ def main() -> None:
     say = own_channel()
     given = json.loads(sys.stdin.readline())
     import_ahead()
+    keep_few_kernels()
     cells = [(int(batch), int(length)) for batch, length in given["cells"]]
     say({"n_steps": len(cells) * (MEMORY_STEPS + TIME_STEPS)})
     wait_for_turn()
@@ -99,6 +102,7 @@ def _run_cell(config: TrainConfig, base: Base, batch_size: int, length: int, wat
     inputs = LoopInputs(train=examples, validation=[], labels=labels, pad_id=int(base.tokenizer.pad_token_id or 0))
     if config.remember_lower:
         remember_lower(trained, task, inputs)
+    hold_frozen(config, trained)
     watcher.begin()
     run_loop(config, trained, task, inputs, [watcher])
     return {"batch_size": batch_size, "length": length, "peak_memory_bytes": watcher.peak_bytes,

@@ -60,8 +60,11 @@ def run_comparison(suite: Suite, place: Path, settings: Settings, show: ShowProg
         counts, left_out = _counted(suite.arms, task, survey)
         folder.note(f"{task.name}/left-out", left_out)
         arms = [arm for arm in suite.arms if arm.name not in left_out]
-        rates = tuned_rates(suite, task, arms, survey, folder, show) if suite.is_tuned else {
-            arm.name: arm.rates[0] for arm in arms}
+        rates = {arm.name: arm.rates[0] for arm in arms}
+        for name, found in (tuned(suite, task, arms, survey, folder, show) if suite.is_tuned else {}).items():
+            rates[name] = found.figures.learning_rate
+            if SEARCH_SEED in suite.seeds and folder.read(task.name, name, SEARCH_SEED, found.settings) is None:
+                folder.keep(task, _with_count(found.figures, counts.get(name)), found.settings)
         for seed in suite.seeds:
             results += _run_seed(suite, task, arms, rates, seed, survey, counts, folder, show)
     if suite.grid_batches and folder.noted("grid") is None:
@@ -95,11 +98,15 @@ def survey_rows(task: ComparedTask, settings: Settings) -> _Survey:
                    n_sequences=max(len(example.sequences) for example in examples))
 
 
-def tuned_rates(suite: Suite, task: ComparedTask, arms: Sequence[Arm], survey: _Survey, folder: ResultsFolder,
-                show: ShowProgress) -> dict[str, float]:
-    """Return each arm's learning rate with the best validation metric; runs that are there already are not repeated."""
+def tuned(suite: Suite, task: ComparedTask, arms: Sequence[Arm], survey: _Survey, folder: ResultsFolder,
+          show: ShowProgress) -> dict[str, Result]:
+    """Return the run of each arm that has several rates whose validation metric was best.
+
+    What is there already is not run again. The runs are whole ones with the first seed, so the best need not be
+    repeated for it.
+    """
     searched = ResultsFolder(folder.path / "search")
-    best: dict[str, tuple[float, float]] = {}
+    best: dict[str, tuple[float, Result]] = {}
     for place in range(max(len(arm.rates) for arm in arms)):
         tried = {arm.name: arm.rates[place] for arm in arms if place < len(arm.rates) and len(arm.rates) > 1}
         chosen = [arm for arm in arms if arm.name in tried]
@@ -109,8 +116,8 @@ def tuned_rates(suite: Suite, task: ComparedTask, arms: Sequence[Arm], survey: _
             metric = survey.task.metrics[0]
             value = max((point.metrics.get(metric, float("-inf")) for point in figures.curve), default=float("-inf"))
             if figures.arm not in best or is_better(metric, value, best[figures.arm][0]):
-                best[figures.arm] = (value, figures.learning_rate)
-    return {arm.name: best[arm.name][1] if arm.name in best else arm.rates[0] for arm in arms}
+                best[figures.arm] = (value, result)
+    return {name: result for name, (_, result) in best.items()}
 
 
 def _run_seed(suite: Suite, task: ComparedTask, arms: Sequence[Arm], rates: dict[str, float], seed: int,
@@ -124,8 +131,7 @@ def _run_seed(suite: Suite, task: ComparedTask, arms: Sequence[Arm], rates: dict
         work = folder.path / ".work"
 
         def ended(output: Path, figures: ArmFigures) -> None:
-            count = counts.get(figures.arm)
-            figures = _with_count(figures, count) if count else figures
+            figures = _with_count(figures, counts.get(figures.arm))
             there[figures.arm] = folder.keep(task, figures, plain[figures.arm])
 
         run_arms({work / f"{task.name}-{name}-{seed}": wanted[name] for name in group}, show, ended=ended)
@@ -161,7 +167,9 @@ def _counted(arms: Sequence[Arm], task: ComparedTask, survey: _Survey) -> tuple[
     return counts, left_out
 
 
-def _with_count(figures: ArmFigures, count: StepCount) -> ArmFigures:
+def _with_count(figures: ArmFigures, count: StepCount | None) -> ArmFigures:
+    if count is None:
+        return figures
     tensors_bytes = 4 * count.trained_parameters
     parts = replace(count.parts, checkpoint=(1 + CHECKPOINT_FIGURES) * tensors_bytes)
     is_head_alone = figures.method == "full" and figures.trained_parameters < count.total_parameters // 50

@@ -27,6 +27,7 @@ from adapterhub.errors import InvalidConfig
 from adapterhub.tasks.one_pass import outputs_of
 from adapterhub.tasks.task import Task
 from adapterhub.training.config import TrainConfig
+from adapterhub.training.held import hold_frozen
 from adapterhub.training.methods import TrainedModel, build_model
 from adapterhub.training.optimizer import build_optimizer
 from adapterhub.training.remembered import leave_out_lower
@@ -76,6 +77,7 @@ def count_step(config: TrainConfig, base: Base, task: Task, shape: StepShape) ->
         stored = {name: tuple(value.shape) for name, value in trained.state().items()}
         if config.remember_lower:
             leave_out_lower(model, _Blank(int(base.config.hidden_size)))
+        hold_frozen(config, trained)
         ledger, gradients, optimizer = _two_steps(config, trained, task, base, shape)
         parts = MemoryParts(weights=bytes_of(model.parameters()), gradients=gradients, optimizer=optimizer,
                             activations=_kept_bytes(model, task, base, shape))

@@ -10,13 +10,13 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration, set_seed
 
-from adapterhub.bases.processor import has_native_bfloat16
 from adapterhub.errors import TrainingError
 from adapterhub.tasks.batch import LengthBuckets
 from adapterhub.tasks.task import Example, Task
 from adapterhub.training.checkpoints import Checkpoints
 from adapterhub.training.config import StepPlan, TrainConfig
 from adapterhub.training.evaluate import evaluate_model
+from adapterhub.training.held import computes_in_bfloat16
 from adapterhub.training.methods import TrainedModel
 from adapterhub.training.optimizer import build_optimizer, build_schedule
 from adapterhub.training.outcome import Outcome, chosen_metric, keep_best
@@ -46,8 +46,8 @@ def run_loop(config: TrainConfig, trained: TrainedModel, task: Task, inputs: Loo
     if accelerator.num_processes > 1:  # the model is the same in each; what they drop need not be
         set_seed(config.seed + accelerator.process_index)
     model, optimizer, schedule = accelerator.prepare(trained.model, optimizer, schedule)
-    # Accelerate wraps the model's own forward in autocast for good; here only the loss is computed in it, so that
-    # what is measured, probed and exported afterwards is float32.
+    # Accelerate wraps the model's own forward in autocast for good; here the loss and the validation rows are computed
+    # in it, so that what is measured, probed and exported afterwards is float32.
     accelerator.unwrap_model(model, keep_fp32_wrapper=False)
     stepper = Stepper(config=config, task=task, model=model, parameters=trained.parameters(), optimizer=optimizer,
                       schedule=schedule, accelerator=accelerator, pad_id=inputs.pad_id, n_pieces=config.accumulation,
@@ -148,7 +148,8 @@ class _Loop:
         metrics: dict[str, float] = {}
         metric = ""
         if inputs.validation:
-            evaluation = evaluate_model(self.trained.model, self.task, inputs.validation, inputs.labels, inputs.pad_id)
+            evaluation = evaluate_model(self.trained.model, self.task, inputs.validation, inputs.labels, inputs.pad_id,
+                                        computing=self.stepper.accelerator.autocast)
             metrics, metric = evaluation.metrics, chosen_metric(self.config, self.task, evaluation)
         outcome.epochs_done += 1
         outcome.losses.append(outcome.loss_so_far / self.plan.steps_per_epoch)
@@ -175,9 +176,8 @@ class _Loop:
 
 
 def _accelerator(config: TrainConfig, run: RunFolder | None) -> Accelerator:
-    is_bfloat16 = has_native_bfloat16() if config.precision == "auto" else config.precision == "bfloat16"
     # Each batch is spread over the processes, so that a step is the same step with any number of them.
-    accelerator = Accelerator(mixed_precision="bf16" if is_bfloat16 else "no", cpu=is_on_cpu(),
+    accelerator = Accelerator(mixed_precision="bf16" if computes_in_bfloat16(config) else "no", cpu=is_on_cpu(),
                               dataloader_config=DataLoaderConfiguration(split_batches=True),
                               log_with=(trackers_for(config.trackers, run.log) or None) if run else None,
                               project_dir=run.path if run else None)

@@ -3,6 +3,7 @@
 import torch
 from accelerate import DistributedType, PartialState
 from accelerate.state import AcceleratorState
+from accelerate.utils import parse_flag_from_env
 
 
 def process_state() -> PartialState:
@@ -16,6 +17,11 @@ def is_spread_out() -> bool:
     To be asked once an Accelerator is there: it is what reads such settings.
     """
     return AcceleratorState().distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
+
+
+def will_be_spread_out() -> bool:
+    """Say the same before an Accelerator is there, by what a launcher set."""
+    return any(map(parse_flag_from_env, ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")))
 
 
 def is_on_cpu() -> bool:

@@ -12,6 +12,7 @@ import torch
 
 from adapterhub.adapter.manifest import DataFacts
 from adapterhub.bases.load import Base, load_base
+from adapterhub.bases.processor import keep_few_kernels
 from adapterhub.data.digest import digest_of_parts
 from adapterhub.data.report import DataReport
 from adapterhub.errors import InvalidConfig, TrainingError, TrainingStopped, UnknownName
@@ -28,6 +29,7 @@ from adapterhub.training.config_file import config_to_plain
 from adapterhub.training.continuing import start_from
 from adapterhub.training.evaluate import evaluate_model
 from adapterhub.training.export import ExportFacts, Prove, export_folder, export_whole_model, rounded
+from adapterhub.training.held import hold_frozen
 from adapterhub.training.invariants import frozen_digest, require_frozen, require_moved, require_whole
 from adapterhub.training.lessons import require_packable
 from adapterhub.training.loop import run_loop, seed_everything
@@ -87,6 +89,7 @@ def run_training(config: TrainConfig, settings: Settings, show: ShowProgress = p
     at, before they are learned. `prove` is given the written folder before it is moved into
     place. Ctrl-C and SIGTERM save a checkpoint and raise TrainingStopped.
     """
+    keep_few_kernels()
     require_free(config.output)
     _require_writable(config.output)
     task = find_task(config.task)
@@ -136,12 +139,13 @@ def _run(config: TrainConfig, base: Base, prepared: Prepared, run: RunFolder, st
     ahead = time.perf_counter()
     n_left_out = remember_lower(trained, task, inputs) if config.remember_lower else 0
     ahead = time.perf_counter() - ahead
+    is_held = hold_frozen(config, trained)
     first = trained.state() if trained.is_adapter else {}
     show = show if process_state().is_main_process else _show_nothing
     with show(f"training {name}", plan.n_steps) as progress:
         outcome = _learn(config, trained, first, task, inputs, run, start, [Display(progress), *watchers])
-    if n_left_out or is_spread_out():
-        # With all layers; `_store` puts what was trained there.
+    if n_left_out or is_held or is_spread_out():
+        # The whole base in float32; `_store` puts what was trained there.
         trained = build_model(config, base, task, labels, n_steps=plan.n_steps)
     n_trained = trained.n_trained
     trained, outcome.state = as_plain_lora(trained, base, task, labels, first, outcome.state)
@@ -216,14 +220,20 @@ def _store(config: TrainConfig, trained: TrainedModel, task: Task, inputs: LoopI
         trained.put(short)
         if config.dtype == "float16" or not inputs.validation:
             return torch.float16
-        evaluation = evaluate_model(trained.model, task, inputs.validation, inputs.labels, inputs.pad_id)
-        moved = abs(evaluation.metrics[outcome.metric] - outcome.best_value)
-        if moved < METRIC_MOVES * max(1.0, abs(outcome.best_value)):
+        shortened = _validated(trained, task, inputs, outcome.metric)
+        trained.put(outcome.state)
+        best = _validated(trained, task, inputs, outcome.metric)  # in float32, as the loop's may not have been
+        if abs(shortened - best) < METRIC_MOVES * max(1.0, abs(best)):
+            trained.put(short)
             return torch.float16
     elif config.dtype == "float16":
         raise InvalidConfig("A trained value is too large for float16.", hint="Give dtype auto or float32.")
     trained.put(outcome.state)
     return torch.float32
+
+
+def _validated(trained: TrainedModel, task: Task, inputs: LoopInputs, metric: str) -> float:
+    return evaluate_model(trained.model, task, inputs.validation, inputs.labels, inputs.pad_id).metrics[metric]
 
 
 def _data_facts(config: TrainConfig, name: str, prepared: Prepared) -> DataFacts:

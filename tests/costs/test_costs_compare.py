@@ -10,7 +10,7 @@ import pytest
 from tiny import intent_rows, write_rows
 
 from adapterhub.costs.arms import find_arm
-from adapterhub.costs.compare import run_comparison, tuned_rates
+from adapterhub.costs.compare import run_comparison, tuned
 from adapterhub.costs.report import Compared, write_report
 from adapterhub.costs.results import Result, ResultsFolder
 from adapterhub.costs.run import Written, compare_and_report
@@ -101,7 +101,8 @@ def test_rate_with_the_best_validation_metric_is_taken_once_found(suite: Suite, 
     folder = ResultsFolder(tmp_path)
 
     def tune() -> dict[str, float]:
-        return tuned_rates(suite, suite.tasks[0], arms, survey, folder, lambda *_: pytest.fail("no bar"))
+        found = tuned(suite, suite.tasks[0], arms, survey, folder, lambda *_: pytest.fail("no bar"))
+        return {name: best.figures.learning_rate for name, best in found.items()}
     assert tune() == {"full": 1e-4}
     assert tune() == {"full": 1e-4}
     assert asked == [2e-4, 1e-4, 4e-4]

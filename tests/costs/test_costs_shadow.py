@@ -14,6 +14,7 @@ from adapterhub.costs.shadow import Ledger, StepShape, count_step
 from adapterhub.errors import TrainingError
 from adapterhub.tasks.table import find_task
 from adapterhub.training.config import TrainConfig
+from adapterhub.training.held import hold_frozen
 from adapterhub.training.methods import build_model
 from adapterhub.training.optimizer import build_optimizer
 
@@ -28,7 +29,7 @@ def config_of(base: Base, **changes: Any) -> TrainConfig:
 @pytest.mark.parametrize("changes", [{"method": "full"}, {"rank": 4}, {"method": "dora", "rank": 2}, {"method": "ia3"},
                                      {"rank": 2, "targets": "query,value"}], ids=str)
 def test_counted_parts_are_a_real_steps(tiny_base: Base, changes: dict[str, Any]) -> None:
-    config = config_of(tiny_base, **changes)
+    config = config_of(tiny_base, precision="float32", **changes)
     count = count_step(config, tiny_base, TASK, SHAPE)
     trained = build_model(config, tiny_base, TASK, ["a", "b", "c"])
     optimizer = build_optimizer(config, trained)
@@ -41,6 +42,14 @@ def test_counted_parts_are_a_real_steps(tiny_base: Base, changes: dict[str, Any]
     assert count.parts.gradients == sum(4 * value.numel() for value in gradients)
     assert count.parts.optimizer == sum(4 * value.numel() for value in moments)
     assert count.trained_parameters == trained.n_trained
+
+
+def test_weights_that_a_run_holds_in_bfloat16_are_counted_so(tiny_base: Base) -> None:
+    config = config_of(tiny_base, precision="bfloat16", rank=4)
+    trained = build_model(config, tiny_base, TASK, ["a", "b", "c"])
+    assert hold_frozen(config, trained)
+    assert count_step(config, tiny_base, TASK, SHAPE).parts.weights == sum(
+        value.element_size() * value.numel() for value in trained.model.parameters())
 
 
 def test_checkpointing_keeps_fewer_activations_and_more_rows_keep_more(tiny_base: Base) -> None:

@@ -84,9 +84,9 @@ def states_after_each_epoch(trained: TrainedModel, monkeypatch: pytest.MonkeyPat
     states: list[dict[str, torch.Tensor]] = []
     measure = loop.evaluate_model
 
-    def record(*args: Any) -> Evaluation:
+    def record(*args: Any, **more: Any) -> Evaluation:
         states.append(trained.state())
-        return measure(*args)
+        return measure(*args, **more)
 
     monkeypatch.setattr(loop, "evaluate_model", record)
     return states
@@ -219,11 +219,10 @@ def test_same_seed_gives_the_same_bytes_and_another_seed_others(run_tiny: Callab
     assert digests[0] == digests[1] != digests[2]
 
 
-@pytest.mark.parametrize("has_bfloat16", [True, False], ids=["autocast", "float32"])
-def test_autocast_reaches_the_loss_and_nothing_else(has_bfloat16: bool, trained: TrainedModel, inputs: LoopInputs,
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_loop_computes_in_the_precision_that_is_asked_for(precision: str, trained: TrainedModel, inputs: LoopInputs,
                                                     monkeypatch: pytest.MonkeyPatch,
                                                     tiny_config: Callable[..., TrainConfig]) -> None:
-    """Accelerate leaves its autocast around the model's own forward; so the probe was once measured in bfloat16."""
     types: dict[bool, set[torch.dtype]] = {True: set(), False: set()}
     outputs = TASK.outputs
 
@@ -231,28 +230,25 @@ def test_autocast_reaches_the_loss_and_nothing_else(has_bfloat16: bool, trained:
         types[trained.model.training].add(output.logits.dtype)
         return outputs(output, mask)
 
-    monkeypatch.setattr(loop, "has_native_bfloat16", lambda: has_bfloat16)
     task = Scripted([0.5])
     monkeypatch.setattr(task, "outputs", record, raising=False)
-    run_loop(tiny_config(), trained, task, inputs)
-    assert types == {True: {torch.bfloat16 if has_bfloat16 else torch.float32}, False: {torch.float32}}
+    run_loop(tiny_config(precision=precision), trained, task, inputs)
+    expected = {torch.bfloat16 if precision == "bfloat16" else torch.float32}
+    assert types == {True: expected, False: expected}
 
 
 def test_what_is_computed_after_autocast_training_is_float32_to_the_bit(
-        trained: TrainedModel, inputs: LoopInputs, tiny_base: Base, monkeypatch: pytest.MonkeyPatch,
-        tiny_config: Callable[..., TrainConfig]) -> None:
-    monkeypatch.setattr(loop, "has_native_bfloat16", lambda: True)
-    outcome = run_loop(tiny_config(), trained, TASK, inputs)
+        trained: TrainedModel, inputs: LoopInputs, tiny_base: Base, tiny_config: Callable[..., TrainConfig]) -> None:
+    """Accelerate leaves its autocast around the model's own forward; so the probe was once measured in bfloat16."""
+    outcome = run_loop(tiny_config(precision="bfloat16"), trained, TASK, inputs)
     fresh = build_model(tiny_config(), tiny_base, TASK, LABELS)
     fresh.put(outcome.state)
     ours, theirs = (compute_outputs(model.model, TASK, inputs.train, 0) for model in (trained, fresh))
     assert all(torch.equal(a[0], b[0]) for a, b in zip(ours, theirs, strict=True))
 
 
-def test_probe_after_autocast_training_is_what_a_float32_reload_gives(run_tiny: Callable[..., TrainResult],
-                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "has_native_bfloat16", lambda: True)
-    folder = run_tiny(epochs=2).folder  # the export compares the probe with a reload, to 1e-5
+def test_probe_after_autocast_training_is_what_a_float32_reload_gives(run_tiny: Callable[..., TrainResult]) -> None:
+    folder = run_tiny(epochs=2, precision="bfloat16").folder  # the export compares the probe with a reload, to 1e-5
     assert folder
     assert len(read_folder(folder).manifest.probe) == 3
 

@@ -117,7 +117,7 @@ def test_labels_and_numbers_are_learned_and_served_as_stock_peft_answers(
         task: str, train_tiny: Callable[..., Path], tmp_path: Path, serve: Serve, tiny_base_folder: Path) -> None:
     row_of, metric = FORMS[task]
     rows = write_rows(tmp_path / "rows.jsonl", [row_of(text) for text in TEXTS * 2])
-    folder = train_tiny(tmp_path / "folder", task, str(rows), rank=4, epochs=10)
+    folder = train_tiny(tmp_path / "folder", task, str(rows), rank=4, epochs=30, learning_rate=5e-3)
     manifest = read_folder(folder).manifest
     value = manifest.metric(metric)
     assert value is not None
