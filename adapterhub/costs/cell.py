@@ -4,12 +4,12 @@ It speaks the protocol of arm.py, and trains by the trainer's own loop on made-u
 that nothing of the estimate is in what it is compared with.
 """
 
+import gc
 import json
 import random
 import statistics
 import sys
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +48,19 @@ def main() -> None:
     cells = [(int(batch), int(length)) for batch, length in given["cells"]]
     say({"n_steps": len(cells) * (MEMORY_STEPS + TIME_STEPS)})
     wait_for_turn()
-    start = 0 if torch.cuda.is_available() else psutil.Process().memory_info().rss
-    watcher = _Watcher(start, say)
     try:
         base = open_base(given["base"], Settings.from_environment().cache)
-        found = []
-        for batch_size, length in cells:
-            config = TrainConfig(task=TASK, data="made up", output=Path("nowhere"), base=given["base"], epochs=1,
-                                 batch_size=batch_size, max_length=length, method=given["method"], **given["more"])
-            found.append(_run_cell(config, base, batch_size, length, watcher))
+        give_memory_back()
+        watcher = _Watcher(0 if torch.cuda.is_available() else psutil.Process().memory_info().rss, say)
+        configs = [TrainConfig(task=TASK, data="made up", output=Path("nowhere"), base=given["base"], epochs=1,
+                               batch_size=batch_size, max_length=length, method=given["method"], **given["more"])
+                   for batch_size, length in cells]
+        # Memory of all sizes before the time of any: a heap that kept memory would not be the next size's.
+        peaks = [_peak_of(config, base, watcher) for config in configs]
+        keep_memory()
+        seconds = [_seconds_of(config, base, watcher) for config in configs]
+        found = [{"batch_size": batch_size, "length": length, "peak_memory_bytes": peak, "step_seconds": taken}
+                 for (batch_size, length), peak, taken in zip(cells, peaks, seconds, strict=True)]
     except AdapterHubError as error:
         say({"fault": str(error)})
     else:
@@ -64,27 +68,24 @@ def main() -> None:
 
 
 class _Watcher:
-    """Takes the peak after the first steps and the time of the later ones, a turn for each."""
+    """Takes the peak and the time of steps, a turn for each."""
 
     def __init__(self, start_bytes: int, say: Any) -> None:
         self._start, self._say = start_bytes, say
         self._n_steps = 0
-        self.begin()
-
-    def begin(self) -> None:
-        """Begin a cell."""
-        give_memory_back()
-        forget_peak()
         self.peak_bytes = 0
         self.seconds: list[float] = []
 
+    def begin(self) -> None:
+        """Begin a size, and let go of the one before: models are cycles, which a peak would count twice."""
+        gc.collect()
+        forget_peak()
+        self.seconds = []
+
     def step_ended(self, facts: StepFacts) -> None:
         """Take a step's figures and wait for the next turn."""
-        if facts.step == MEMORY_STEPS:
-            self.peak_bytes = peak_above(self._start)
-            keep_memory()
-        elif facts.step > MEMORY_STEPS + 1:  # the first one that keeps memory still has to ask for it
-            self.seconds.append(facts.seconds)
+        self.peak_bytes = peak_above(self._start)
+        self.seconds.append(facts.seconds)
         self._n_steps += 1
         self._say({"step": self._n_steps, "note": ""})
         wait_for_turn()
@@ -93,20 +94,30 @@ class _Watcher:
         """Nothing is measured after an epoch."""
 
 
-def _run_cell(config: TrainConfig, base: Base, batch_size: int, length: int, watcher: _Watcher) -> dict[str, Any]:
-    config = with_preset(replace(config, precision="auto"), int(base.config.num_hidden_layers))
+def _peak_of(config: TrainConfig, base: Base, watcher: _Watcher) -> int:
+    give_memory_back()
+    _take_steps(config, base, watcher, MEMORY_STEPS)
+    return watcher.peak_bytes
+
+
+def _seconds_of(config: TrainConfig, base: Base, watcher: _Watcher) -> float:
+    """Return the lower quartile of the steps, but for the first, which still has to ask for memory."""
+    _take_steps(config, base, watcher, TIME_STEPS)
+    return statistics.quantiles(watcher.seconds[1:], n=4, method="inclusive")[0]
+
+
+def _take_steps(config: TrainConfig, base: Base, watcher: _Watcher, n_steps: int) -> None:
+    config = with_preset(config, int(base.config.num_hidden_layers))
     seed_everything(0)
     task, labels = find_task(TASK), [f"{i:02}" for i in range(N_LABELS)]
     trained = build_model(config, base, task, labels)
-    examples = _examples(base, batch_size * (MEMORY_STEPS + TIME_STEPS), length)
+    examples = _examples(base, config.batch_size * n_steps, config.length)
     inputs = LoopInputs(train=examples, validation=[], labels=labels, pad_id=int(base.tokenizer.pad_token_id or 0))
     if config.remember_lower:
         remember_lower(trained, task, inputs)
     hold_frozen(config, trained)
     watcher.begin()
     run_loop(config, trained, task, inputs, [watcher])
-    return {"batch_size": batch_size, "length": length, "peak_memory_bytes": watcher.peak_bytes,
-            "step_seconds": statistics.quantiles(watcher.seconds, n=4, method="inclusive")[0]}
 
 
 def _examples(base: Base, n_rows: int, length: int) -> list[Example]:
