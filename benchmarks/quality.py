@@ -36,13 +36,14 @@ class DataSet:
     task: str
     n_rows: int
     epochs: int
+    batch_size: int = 32
     max_length: int = 128
 
 
 DATA_SETS = (
     DataSet(name="banking77", task="text-classification", n_rows=2000, epochs=6),
     DataSet(name="sentfin", task="text-classification", n_rows=2000, epochs=4),
-    DataSet(name="wnut17", task="token-classification", n_rows=1200, epochs=5),
+    DataSet(name="wnut17", task="token-classification", n_rows=1200, epochs=5, batch_size=16),
     DataSet(name="medquad", task="sentence-similarity", n_rows=800, epochs=2, max_length=64),
 )
 QUICK = DataSet(name="banking77", task="text-classification", n_rows=600, epochs=4)
@@ -55,7 +56,7 @@ def measure(options: Options) -> list[Figure]:
         raise SystemExit("The data folder is not there: set ADAPTERHUB_DATA.")
     with scratch_folder() as place:
         chosen, seeds = ((QUICK,), (options.seed,)) if options.is_quick else (DATA_SETS, (0, 1, 2))
-        tasks = tuple(_compared(one, settings.data / "data" / one.name, place) for one in chosen)
+        tasks = tuple(drawn_task(one, settings.data / "data" / one.name, place) for one in chosen)
         suite = Suite(name="quality", tasks=tasks, arms=tuple(map(find_arm, ARMS)), seeds=seeds,
                       is_tuned=not options.is_quick, n_at_once=1)
         results = run_comparison(suite, place / "results" if options.is_quick else RESULTS / "quality", settings)
@@ -82,8 +83,8 @@ def figures_of(results: list[Result], task: str) -> list[Figure]:
     return figures
 
 
-def _compared(one: DataSet, source: Path, place: Path) -> ComparedTask:
-    """Write the drawn rows of a data set as three files, and return the task."""
+def drawn_task(one: DataSet, source: Path, place: Path) -> ComparedTask:
+    """Write the drawn rows of a data set as three files, and return them as a task to compare arms on."""
     folder = place / f"{one.name}-{one.n_rows}"
     folder.mkdir(parents=True)
     drawn = _lines(source, "train")
@@ -91,7 +92,8 @@ def _compared(one: DataSet, source: Path, place: Path) -> ComparedTask:
     validation = _lines(source, "validation") or drawn[one.n_rows:one.n_rows + N_VALIDATION]
     for name, lines in (("train", drawn[:one.n_rows]), ("validation", validation), ("test", _lines(source, "test"))):
         (folder / f"{name}.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
-    return ComparedTask(name=one.name, task=one.task, data=str(folder), epochs=one.epochs, max_length=one.max_length)
+    return ComparedTask(name=one.name, task=one.task, data=str(folder), epochs=one.epochs,
+                        batch_size=one.batch_size, max_length=one.max_length)
 
 
 def _lines(source: Path, part: str) -> list[object]:

@@ -8,6 +8,7 @@ from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as QUE
 
 from adapterhub.bases.load import Base
 from adapterhub.errors import InvalidConfig, UnknownName
+from adapterhub.training.config import TASK_RATES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,12 @@ def find_arm(name: str) -> Arm:
     if name not in ARMS:
         raise UnknownName("arm", name, ARMS)
     return ARMS[name]
+
+
+def rates_on(arm: Arm, task: str) -> tuple[float, ...]:
+    """Return the learning rates that an arm tries on a task, which may ask adapters for less."""
+    share = TASK_RATES.get(task, 1.0) if arm.is_adapter else 1.0
+    return tuple(share * rate for rate in arm.rates)
 
 
 def settings_on(arm: Arm, base: Base) -> dict[str, Any]:

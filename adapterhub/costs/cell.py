@@ -111,6 +111,7 @@ def _take_steps(config: TrainConfig, base: Base, watcher: _Watcher, n_steps: int
     seed_everything(0)
     task, labels = find_task(TASK), [f"{i:02}" for i in range(N_LABELS)]
     trained = build_model(config, base, task, labels)
+    assert config.batch_size, "every size says it"
     examples = _examples(base, config.batch_size * n_steps, config.length)
     inputs = LoopInputs(train=examples, validation=[], labels=labels, pad_id=int(base.tokenizer.pad_token_id or 0))
     if config.remember_lower:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from adapterhub.bases.load import Base, load_base
-from adapterhub.costs.arms import Arm, settings_on
+from adapterhub.costs.arms import Arm, rates_on, settings_on
 from adapterhub.costs.estimate import require_room
 from adapterhub.costs.figures import ArmFigures
 from adapterhub.costs.grid import GridCell, measure_grid
@@ -60,7 +60,7 @@ def run_comparison(suite: Suite, place: Path, settings: Settings, show: ShowProg
         counts, left_out = _counted(suite.arms, task, survey)
         folder.note(f"{task.name}/left-out", left_out)
         arms = [arm for arm in suite.arms if arm.name not in left_out]
-        rates = {arm.name: arm.rates[0] for arm in arms}
+        rates = {arm.name: rates_on(arm, task.task)[0] for arm in arms}
         for name, found in (tuned(suite, task, arms, survey, folder, show) if suite.is_tuned else {}).items():
             rates[name] = found.figures.learning_rate
             if SEARCH_SEED in suite.seeds and folder.read(task.name, name, SEARCH_SEED, found.settings) is None:
@@ -108,7 +108,8 @@ def tuned(suite: Suite, task: ComparedTask, arms: Sequence[Arm], survey: _Survey
     searched = ResultsFolder(folder.path / "search")
     best: dict[str, tuple[float, Result]] = {}
     for place in range(max(len(arm.rates) for arm in arms)):
-        tried = {arm.name: arm.rates[place] for arm in arms if place < len(arm.rates) and len(arm.rates) > 1}
+        tried = {arm.name: rates_on(arm, task.task)[place] for arm in arms
+                 if place < len(arm.rates) and len(arm.rates) > 1}
         chosen = [arm for arm in arms if arm.name in tried]
         named = replace(task, name=f"{task.name}-{place}")
         for result in _run_seed(suite, named, chosen, tried, SEARCH_SEED, survey, {}, searched, show):

@@ -17,6 +17,10 @@ LENGTH = 128
 TASK_LENGTHS = {"question-answering": 384, "text-generation": 512, "text2text-generation": 512}
 """Tokens of a sequence, where they are not given. Source of 384: Devlin et al. 2018 (BERT), run_squad.py; of 512:
 Raffel et al. 2020 (T5), §3.1.2."""
+TASK_RATES = {"token-classification": 0.5}
+"""Shares of a method's rate, where the task asks for less. Measured on 1,200 rows of wnut17, where one token in twelve
+is part of an entity, LoRA, 380 steps, one seed: at 2e-3 every token is called none to the end; at 1e-3 the validation
+rows' entity F1 is 0.47. Full fine-tuning's was 0.49 at the best of three rates."""
 PACKED_TASK = "text-generation"
 """The one task whose sequences may hold several texts, or whose prompts may be learned."""
 DTYPES = ("auto", "float16", "float32")
@@ -219,7 +223,9 @@ class TrainConfig:
     @property
     def rate(self) -> float:
         """The learning rate that is used."""
-        return find_method(self.method).rate if self.learning_rate is None else self.learning_rate
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return find_method(self.method).rate * (TASK_RATES.get(self.task, 1.0) if self.method != "full" else 1.0)
 
     @property
     def used_rank(self) -> int:
