@@ -63,12 +63,12 @@ NEAR = 0.005
 
 
 def summarise(results: Sequence[Result], task: str) -> list[ArmSummary]:
-    """Return a line for each arm of a task, in the arms' own order."""
+    """Return a line for each arm of a task, in the arms' own order; what is no arm of the table comes last."""
     arms = of_task(results, task)
     full = arms.get("full", [])
     target = statistics.fmean(max(_values(result), default=0.0) for result in full) - NEAR if full else None
-    order = list(ARMS)
-    return [_summary(name, arms[name], target) for name in sorted(arms, key=lambda name: order.index(name))]
+    order = {name: place for place, name in enumerate(ARMS)}
+    return [_summary(name, arms[name], target) for name in sorted(arms, key=lambda name: order.get(name, len(order)))]
 
 
 def mean_of(values: Sequence[float]) -> Mean:
@@ -89,7 +89,7 @@ def _summary(name: str, results: Sequence[Result], target: float | None) -> ArmS
     best = [found for result in results if (found := _seconds_to(result, max(_values(result), default=math.inf)))]
     joules = [one.energy_joules for one in figures if one.energy_joules is not None]
     return ArmSummary(
-        arm=name, title=ARMS[name].title, seeds=tuple(one.seed for one in figures),
+        arm=name, title=ARMS[name].title if name in ARMS else name, seeds=tuple(one.seed for one in figures),
         learning_rate=first.learning_rate, metric=metric, quality=mean_of([one.metrics[metric] for one in figures]),
         trained_parameters=first.trained_parameters, total_parameters=first.total_parameters,
         disk_bytes=first.disk_bytes, checkpoint_bytes=first.parts.checkpoint if first.parts else 0,

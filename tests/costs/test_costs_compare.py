@@ -119,6 +119,11 @@ def test_summary_has_intervals_and_time_to_fulls_quality(result: Callable[..., R
     assert mean_of([0.5]).half_width is None
 
 
+def test_arm_that_the_table_does_not_know_comes_last_under_its_own_name(result: Callable[..., Result]) -> None:
+    found = summarise([result("own", 0.9), result("lora-r8", 0.9), result("full", 0.9)], "intents")
+    assert [(arm.arm, arm.title) for arm in found][0::2] == [("full", "full fine-tuning"), ("own", "own")]
+
+
 def test_words_follow_the_figures(result: Callable[..., Result]) -> None:
     results = [result("full", 0.95, disk=6000, peak=1000, step=0.2), result("head", 0.70),
                result("lora-r8", 0.90, disk=100, peak=1200, step=0.3)]
