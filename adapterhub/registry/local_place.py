@@ -20,6 +20,7 @@ from adapterhub.registry.entry import Entry
 
 STAGING_FOLDER = ".staged"
 """Objects on their way; what a crash leaves there was never visible."""
+_MAX_TRIES = 100
 
 
 class LocalPlace:
@@ -39,8 +40,7 @@ class LocalPlace:
                 return False
             staged = self._write_aside(data)
             try:
-                Path(path).parent.mkdir(parents=True, exist_ok=True)
-                os.link(staged, path)
+                self._link(staged, path)
             except FileExistsError:
                 return False
             finally:
@@ -102,9 +102,8 @@ class LocalPlace:
         with storage_errors(self.place):
             path.unlink(missing_ok=True)
             for folder in path.parents:
-                if folder == self.root or any(folder.iterdir()):
+                if folder == self.root or not _remove_if_empty(folder):
                     return
-                folder.rmdir()
                 self._synced.discard(str(folder))
 
     def _path(self, key: str) -> str:
@@ -128,6 +127,21 @@ class LocalPlace:
         finally:
             os.close(handle)
         return staged
+
+    def _link(self, staged: str, path: str) -> None:
+        """Give a staged file its name, in folders that another process may take away as empty meanwhile.
+
+        Raises FileExistsError where the name is taken.
+        """
+        folder = Path(path).parent
+        for _ in range(_MAX_TRIES):
+            with contextlib.suppress(FileNotFoundError):
+                os.link(staged, path)
+                return
+            self._synced.difference_update(map(str, (folder, *folder.parents)))
+            with contextlib.suppress(FileNotFoundError):
+                folder.mkdir(parents=True, exist_ok=True)
+        raise StorageError(f"{folder} was removed by others {_MAX_TRIES} times in a row.", hint="Try again.")
 
     def _sync_folders_above(self, path: str) -> None:
         """Sync the folder that got a new entry, and upwards until a folder whose own entry is synced."""
@@ -165,6 +179,19 @@ def _walk(folder: str, found: list[os.DirEntry[str]]) -> None:
                     found.append(entry)
     except (FileNotFoundError, NotADirectoryError):
         return  # absent, or swept a moment ago
+
+
+def _remove_if_empty(folder: Path) -> bool:
+    """Remove a folder that holds nothing; False where it holds something, True too where somebody was faster."""
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
 
 
 def _read_plain_file(path: str) -> bytes:
