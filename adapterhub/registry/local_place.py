@@ -139,7 +139,7 @@ class LocalPlace:
                 os.link(staged, path)
                 return
             self._synced.difference_update(map(str, (folder, *folder.parents)))
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, FileExistsError):  # gone again between being made and looked at
                 folder.mkdir(parents=True, exist_ok=True)
         raise StorageError(f"{folder} was removed by others {_MAX_TRIES} times in a row.", hint="Try again.")
 
