@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from adapterhub.bases.load import Base
-from adapterhub.bases.processor import has_native_bfloat16
+from adapterhub.bases.processor import has_native_bfloat16, keep_few_kernels
 from adapterhub.costs.shadow import StepShape, loss_of, made_up
 from adapterhub.tasks.task import Task
 from adapterhub.training.config import TrainConfig
@@ -40,6 +40,7 @@ class Speed:
 
 def measure_speed(config: TrainConfig, base: Base, task: Task, shape: StepShape, seconds: float = SECONDS) -> Speed:
     """Measure steps of `shape` for about `seconds`. Raises as `build_model`."""
+    keep_few_kernels()
     n_layers = int(base.config.num_hidden_layers)
     trained = min(n_layers, config.upper_layers or n_layers) if config.remember_lower else n_layers
     few, more = (min(n, trained) for n in N_LAYERS)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from adapterhub.bases.load import load_base
+from adapterhub.bases.processor import keep_few_kernels
 from adapterhub.data.digest import digest_of_parts
 from adapterhub.errors import DataError
 from adapterhub.progress import ShowProgress
@@ -57,6 +58,7 @@ def make_bed(config: TrainConfig, settings: Settings, show: ShowProgress) -> Tri
 
     DataError where there are no validation rows: a search has nothing else to judge by.
     """
+    keep_few_kernels()
     task = find_task(config.task)
     data = read_data(config, task)
     base = keep_base(load_base(config.base, cache=settings.cache))

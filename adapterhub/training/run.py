@@ -29,7 +29,7 @@ from adapterhub.training.config_file import config_to_plain
 from adapterhub.training.continuing import start_from
 from adapterhub.training.evaluate import evaluate_model
 from adapterhub.training.export import ExportFacts, Prove, export_folder, export_whole_model, rounded
-from adapterhub.training.held import hold_frozen
+from adapterhub.training.held import computes_in_bfloat16, hold_frozen
 from adapterhub.training.invariants import frozen_digest, require_frozen, require_moved, require_whole
 from adapterhub.training.lessons import require_packable
 from adapterhub.training.loop import run_loop, seed_everything
@@ -217,14 +217,15 @@ def _store(config: TrainConfig, trained: TrainedModel, task: Task, inputs: LoopI
     short = rounded(outcome.state, torch.float16) if trained.is_adapter and config.dtype != "float32" else None
     fits = short is not None and all(bool(value.isfinite().all()) for value in short.values())
     if short is not None and fits:
-        trained.put(short)
         if config.dtype == "float16" or not inputs.validation:
-            return torch.float16
-        shortened = _validated(trained, task, inputs, outcome.metric)
-        trained.put(outcome.state)
-        best = _validated(trained, task, inputs, outcome.metric)  # in float32, as the loop's may not have been
-        if abs(shortened - best) < METRIC_MOVES * max(1.0, abs(best)):
             trained.put(short)
+            return torch.float16
+        best = outcome.best_value
+        if computes_in_bfloat16(config):  # and so did the loop, when it measured that
+            trained.put(outcome.state)
+            best = _validated(trained, task, inputs, outcome.metric)
+        trained.put(short)
+        if abs(_validated(trained, task, inputs, outcome.metric) - best) < METRIC_MOVES * max(1.0, abs(best)):
             return torch.float16
     elif config.dtype == "float16":
         raise InvalidConfig("A trained value is too large for float16.", hint="Give dtype auto or float32.")

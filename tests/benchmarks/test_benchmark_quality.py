@@ -1,0 +1,53 @@
+"""The benchmark of quality: what counts as equal to full fine-tuning, and which rows are drawn."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from adapterhub.costs.figures import ArmFigures
+from adapterhub.costs.results import Result
+from benchmarks.quality import QUICK, drawn_task, figures_of
+
+
+def results_of(full: list[float], adapter: list[float]) -> list[Result]:
+    return [Result(task="t", settings={"task": "text-classification"}, machine={}, versions={}, created_at="",
+                   figures=figures_with(arm, seed, value))
+            for arm, values in (("full", full), ("lora-r8", adapter)) for seed, value in enumerate(values)]
+
+
+def figures_with(arm: str, seed: int, value: float) -> ArmFigures:
+    return ArmFigures(arm=arm, method=arm, seed=seed, learning_rate=1e-3, epochs=1, n_steps=1, trained_parameters=1,
+                      disk_bytes=1, peak_memory_bytes=1, write_memory_bytes=0, reserved_memory_bytes=0,
+                      step_seconds=1.0, step_processor_seconds=1.0, train_seconds=1.0, metrics={"accuracy": value},
+                      n_test_rows=10, curve=[], energy_joules=None, energy_counter="")
+
+
+@pytest.mark.parametrize(("adapter", "limit", "is_met"), [
+    ([0.910, 0.911, 0.912], 0.0, True),  # better beyond chance
+    ([0.885, 0.905, 0.905], -0.5, True),  # a sixth of a point below, which seeds alone may give
+    ([0.880, 0.905, 0.865], -0.5, False),  # chance too, but two points below
+    ([0.8962, 0.8961, 0.8963], 0.0, False),  # below by less than half a point, and no chance
+])
+def test_adapter_may_lie_below_by_chance_and_half_a_point_alone(adapter: list[float], limit: float,
+                                                               is_met: bool) -> None:
+    less = figures_of(results_of([0.9, 0.9, 0.9], adapter), "t")[-1]
+    assert (less.name, less.n_runs, less.at_least, less.is_met) == ("t, lora-r8 less full", 3, limit, is_met)
+
+
+def test_one_seed_is_held_to_nothing() -> None:
+    assert figures_of(results_of([0.9], [0.5]), "t")[-1].is_met is None
+
+
+def test_rows_are_drawn_without_the_validation_rows(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for part, n_rows in (("train", 900), ("test", 30)):
+        rows = (json.dumps({"text": f"{part} {i}", "label": "a"}) for i in range(n_rows))
+        (source / f"{part}.jsonl").write_text("".join(f"{row}\n" for row in rows))
+    task = drawn_task(replace(QUICK, n_rows=300), source, tmp_path)
+    parts = {part: [json.loads(line)["text"] for line in (Path(task.data) / f"{part}.jsonl").read_text().splitlines()]
+             for part in ("train", "validation", "test")}
+    assert [len(rows) for rows in parts.values()] == [300, 500, 30]
+    assert len({text for rows in parts.values() for text in rows}) == 830
