@@ -12,19 +12,18 @@ from pathlib import Path
 from adapterhub.costs.arms import Arm, find_arm
 from adapterhub.costs.compare import run_comparison
 from adapterhub.costs.serving import ADAPTERS, PROCESSES, measure_serving
-from adapterhub.costs.suites import SERVED, Suite, quick_suite
+from adapterhub.costs.suites import SERVED, ComparedTask, Suite, quick_suite
 from adapterhub.costs.summary import ArmSummary, summarise
 from adapterhub.registry import open_registries
 from adapterhub.settings import Settings
 from benchmarks.adapters_made import scratch_folder
-from benchmarks.quality import DataSet, drawn_task
 from benchmarks.report import Figure, Options, run
 
 QUERY_VALUE = Arm(name="lora-qv-r4", title="LoRA query-value, rank 4", method="lora", rates=(4e-3,),
                   more={"rank": 4, "targets": "query-value"})
 """The LoRA paper's own rank for these layers."""
-BANKING77 = DataSet(name="banking77", task="text-classification", n_rows=9_500, epochs=6)
-QUICK_BANKING77 = DataSet(name="banking77", task="text-classification", n_rows=1_200, epochs=3)
+BANKING77 = ComparedTask(name="banking77", task="text-classification", data="banking77", n_rows=9_500, epochs=6)
+QUICK_BANKING77 = replace(BANKING77, n_rows=1_200, epochs=3)
 QUICK_EPOCHS = 2
 """Of the example intents: enough for bytes, memory and the time of a step."""
 N_SERVED = 100
@@ -100,7 +99,7 @@ def _of_lean(place: Path, settings: Settings, options: Options) -> list[Figure]:
     if settings.data is None or not (settings.data / "data" / "banking77").is_dir():
         print("banking77 is not here (ADAPTERHUB_DATA): lean is not measured.")
         return []
-    task = drawn_task(QUICK_BANKING77 if options.is_quick else BANKING77, settings.data / "data" / "banking77", place)
+    task = replace(QUICK_BANKING77 if options.is_quick else BANKING77, data=str(settings.data / "data" / "banking77"))
     suite = Suite(name="lean", tasks=(task,), arms=tuple(map(find_arm, ("full", "lean"))), is_tuned=False,
                   seeds=(options.seed,) if options.is_quick else tuple(range(options.seed, options.seed + 3)))
     full, lean = summarise(run_comparison(suite, place / "lean", settings), task.name)

@@ -24,6 +24,8 @@ class Arm:
     more: Mapping[str, Any]
     """Further settings of the run; `targets` may be `query-value`."""
     is_adapter: bool = True
+    rate_of: str = ""
+    """The arm whose best rate it takes, as it learns the very same way; empty: it has a search of its own."""
 
 
 _FULL, _LORA = (2e-4, 1e-4, 4e-4), (2e-3, 1e-3, 4e-3)
@@ -41,7 +43,7 @@ _ARMS = (
     Arm(name="dora-r8", title="DoRA all-linear, rank 8", method="dora", rates=_LORA, more={"rank": 8}),
     Arm(name="ia3", title="IA3", method="ia3", rates=(1e-2, 5e-3, 3e-2), more={}),
     Arm(name="lora-r8-checkpointing", title="LoRA rank 8, gradient checkpointing", method="lora", rates=_LORA,
-        more={"rank": 8, "gradient_checkpointing": True}),
+        more={"rank": 8, "gradient_checkpointing": True}, rate_of="lora-r8"),
     Arm(name="lean", title="adapterhub --preset lean", method="lora", rates=(3e-3, 2e-3, 5e-3),
         more={"preset": "lean"}),
     Arm(name="bare", title="bare base", method="bare", rates=(0.0,), more={}, is_adapter=False),

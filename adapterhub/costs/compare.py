@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from adapterhub.bases.load import Base, load_base
 from adapterhub.costs.arms import Arm, rates_on, settings_on
+from adapterhub.costs.drawn import drawn_rows
 from adapterhub.costs.estimate import require_room
 from adapterhub.costs.figures import ArmFigures
 from adapterhub.costs.grid import GridCell, measure_grid
@@ -29,6 +31,8 @@ from adapterhub.training.preset import with_preset
 
 LEAST_TEST_ROWS = 20
 SEARCH_SEED = 0
+MOST_RATES = 5
+"""Learning rates that an arm tries at most."""
 CALIBRATION_S = 2.0
 """For each size of the grid."""
 CHECKPOINT_FIGURES = 2
@@ -54,25 +58,35 @@ def run_comparison(suite: Suite, place: Path, settings: Settings, show: ShowProg
     known before it is loaded, or fails.
     """
     folder, results = ResultsFolder(place), []
-    for task in suite.tasks:
-        with waiting(f"reading {task.name}"):
-            survey = survey_rows(task, settings)
-        counts, left_out = _counted(suite.arms, task, survey)
-        folder.note(f"{task.name}/left-out", left_out)
-        arms = [arm for arm in suite.arms if arm.name not in left_out]
-        rates = {arm.name: rates_on(arm, task.task)[0] for arm in arms}
-        for name, found in (tuned(suite, task, arms, survey, folder, show) if suite.is_tuned else {}).items():
-            rates[name] = found.figures.learning_rate
-            if SEARCH_SEED in suite.seeds and folder.read(task.name, name, SEARCH_SEED, found.settings) is None:
-                folder.keep(task, _with_count(found.figures, counts.get(name)), found.settings)
-        for seed in suite.seeds:
-            results += _run_seed(suite, task, arms, rates, seed, survey, counts, folder, show)
+    with TemporaryDirectory() as rows:
+        for task in suite.tasks:
+            if task.n_rows is not None:
+                task = replace(task, data=str(drawn_rows(Path(task.data), task.n_rows, Path(rows))))
+            results += _run_task(suite, task, folder, settings, show)
     if suite.grid_batches and folder.noted("grid") is None:
         bases = suite.grid_bases or (suite.tasks[0].base,)
         cells = [cell for base in bases
                  for cell in measure_grid(suite, base, settings, show, calibration_s=CALIBRATION_S)]
         folder.note("grid", [asdict(cell) for cell in cells])
     return results
+
+
+def _run_task(suite: Suite, task: ComparedTask, folder: ResultsFolder, settings: Settings,
+              show: ShowProgress) -> list[Result]:
+    with waiting(f"reading {task.name}"):
+        survey = survey_rows(task, settings)
+    chosen = [arm for arm in suite.arms if not task.arms or arm.name in task.arms]
+    counts, left_out = _counted(chosen, task, survey)
+    folder.note(f"{task.name}/left-out", left_out)
+    arms = [arm for arm in chosen if arm.name not in left_out]
+    rates = {arm.name: rates_on(arm, task.task)[0] for arm in arms}
+    for name, found in (tuned(suite, task, arms, survey, folder, show) if suite.is_tuned else {}).items():
+        rates[name] = found.figures.learning_rate
+        if SEARCH_SEED in suite.seeds and folder.read(task.name, name, SEARCH_SEED, found.settings) is None:
+            folder.keep(task, _with_count(found.figures, counts.get(name)), found.settings)
+    rates.update({arm.name: rates[arm.rate_of] for arm in arms if arm.rate_of in rates})
+    return [result for seed in suite.seeds
+            for result in _run_seed(suite, task, arms, rates, seed, survey, counts, folder, show)]
 
 
 def grid_of(place: Path) -> list[GridCell]:
@@ -102,23 +116,43 @@ def tuned(suite: Suite, task: ComparedTask, arms: Sequence[Arm], survey: _Survey
           show: ShowProgress) -> dict[str, Result]:
     """Return the run of each arm that has several rates whose validation metric was best.
 
-    What is there already is not run again. The runs are whole ones with the first seed, so the best need not be
-    repeated for it.
+    Where the best is the highest or the lowest that was tried, twice or half of it is tried too, and so on. What is
+    there already is not run again. The runs are whole ones with the first seed, so the best need not be repeated for
+    it.
     """
-    searched = ResultsFolder(folder.path / "search")
-    best: dict[str, tuple[float, Result]] = {}
-    for place in range(max(len(arm.rates) for arm in arms)):
-        tried = {arm.name: rates_on(arm, task.task)[place] for arm in arms
-                 if place < len(arm.rates) and len(arm.rates) > 1}
-        chosen = [arm for arm in arms if arm.name in tried]
-        named = replace(task, name=f"{task.name}-{place}")
-        for result in _run_seed(suite, named, chosen, tried, SEARCH_SEED, survey, {}, searched, show):
-            figures = result.figures
-            metric = survey.task.metrics[0]
-            value = max((point.metrics.get(metric, float("-inf")) for point in figures.curve), default=float("-inf"))
-            if figures.arm not in best or is_better(metric, value, best[figures.arm][0]):
-                best[figures.arm] = (value, result)
-    return {name: result for name, (_, result) in best.items()}
+    searched, metric = ResultsFolder(folder.path / "search"), survey.task.metrics[0]
+    asking = {arm.name: list(rates_on(arm, task.task)) for arm in arms if len(arm.rates) > 1 and not arm.rate_of}
+    tried: dict[str, list[Result]] = {name: [] for name in asking}
+    for place in range(MOST_RATES):
+        rates = {name: asked[place] for name, asked in asking.items() if place < len(asked)}
+        chosen = [arm for arm in arms if arm.name in rates]
+        for result in _run_seed(suite, replace(task, name=f"{task.name}-{place}"), chosen, rates, SEARCH_SEED, survey,
+                                {}, searched, show):
+            tried[result.figures.arm].append(result)
+        for name, asked in asking.items():
+            if place + 1 == len(asked) and (further := _further(best_of(tried[name], metric), asked)):
+                asked.append(further)
+    return {name: best_of(results, metric) for name, results in tried.items()}
+
+
+def best_of(results: Sequence[Result], metric: str) -> Result:
+    """Return the result whose best validation metric is best, the first of equals."""
+    def best_value(result: Result) -> float:
+        return max((point.metrics.get(metric, float("-inf")) for point in result.figures.curve), default=float("-inf"))
+
+    best = results[0]
+    for result in results[1:]:
+        if is_better(metric, best_value(result), best_value(best)):
+            best = result
+    return best
+
+
+def _further(best: Result, asked: Sequence[float]) -> float | None:
+    """Return the rate to try beyond those tried, where the best is at their edge."""
+    rate = best.figures.learning_rate
+    if rate == max(asked):
+        return 2 * rate
+    return rate / 2 if rate == min(asked) else None
 
 
 def _run_seed(suite: Suite, task: ComparedTask, arms: Sequence[Arm], rates: dict[str, float], seed: int,

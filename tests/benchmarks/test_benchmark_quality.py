@@ -1,14 +1,10 @@
-"""The benchmark of quality: what counts as equal to full fine-tuning, and which rows are drawn."""
-
-import json
-from dataclasses import replace
-from pathlib import Path
+"""The benchmark of quality: what counts as equal to full fine-tuning."""
 
 import pytest
 
 from adapterhub.costs.figures import ArmFigures
 from adapterhub.costs.results import Result
-from benchmarks.quality import QUICK, drawn_task, figures_of
+from benchmarks.quality import figures_of
 
 
 def results_of(full: list[float], adapter: list[float]) -> list[Result]:
@@ -38,16 +34,3 @@ def test_adapter_may_lie_below_by_chance_and_half_a_point_alone(adapter: list[fl
 
 def test_one_seed_is_held_to_nothing() -> None:
     assert figures_of(results_of([0.9], [0.5]), "t")[-1].is_met is None
-
-
-def test_rows_are_drawn_without_the_validation_rows(tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    source.mkdir()
-    for part, n_rows in (("train", 900), ("test", 30)):
-        rows = (json.dumps({"text": f"{part} {i}", "label": "a"}) for i in range(n_rows))
-        (source / f"{part}.jsonl").write_text("".join(f"{row}\n" for row in rows))
-    task = drawn_task(replace(QUICK, n_rows=300), source, tmp_path)
-    parts = {part: [json.loads(line)["text"] for line in (Path(task.data) / f"{part}.jsonl").read_text().splitlines()]
-             for part in ("train", "validation", "test")}
-    assert [len(rows) for rows in parts.values()] == [300, 500, 30]
-    assert len({text for rows in parts.values() for text in rows}) == 830

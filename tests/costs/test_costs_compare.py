@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def test_rate_with_the_best_validation_metric_is_taken_once_found(suite: Suite, 
     def pretend(arms: dict[Path, Any], _: Any, *, ended: Callable[..., None]) -> None:
         for output, settings in arms.items():
             asked.append(settings.learning_rate)
-            quality = {2e-4: 0.6, 1e-4: 0.9, 4e-4: 0.7}[settings.learning_rate]
+            quality = {2e-4: 0.6, 1e-4: 0.9, 4e-4: 0.7, 5e-5: 0.8}[settings.learning_rate]
             ended(output, result("full", quality, learning_rate=settings.learning_rate).figures)
 
     monkeypatch.setattr("adapterhub.costs.compare.run_arms", pretend)
@@ -105,7 +106,44 @@ def test_rate_with_the_best_validation_metric_is_taken_once_found(suite: Suite, 
         return {name: best.figures.learning_rate for name, best in found.items()}
     assert tune() == {"full": 1e-4}
     assert tune() == {"full": 1e-4}
-    assert asked == [2e-4, 1e-4, 4e-4]
+    assert asked == [2e-4, 1e-4, 4e-4, 5e-5], "the best of the first three was their lowest"
+
+
+def test_search_goes_on_at_its_edge_but_not_for_ever(suite: Suite, tmp_path: Path, result: Callable[..., Result],
+                                                     monkeypatch: pytest.MonkeyPatch,
+                                                     tiny_settings: Settings) -> None:
+    from adapterhub.costs.compare import survey_rows
+
+    asked: list[float] = []
+
+    def pretend(arms: dict[Path, Any], _: Any, *, ended: Callable[..., None]) -> None:
+        for output, settings in arms.items():
+            asked.append(settings.learning_rate)
+            ended(output, result("full", settings.learning_rate, learning_rate=settings.learning_rate).figures)
+
+    monkeypatch.setattr("adapterhub.costs.compare.run_arms", pretend)
+    arms = [find_arm("full"), find_arm("lora-r8-checkpointing")]
+    found = tuned(suite, suite.tasks[0], arms, survey_rows(suite.tasks[0], tiny_settings), ResultsFolder(tmp_path),
+                  lambda *_: pytest.fail("no bar"))
+    assert asked == [2e-4, 1e-4, 4e-4, 8e-4, 16e-4]
+    assert {name: best.figures.learning_rate for name, best in found.items()} == {"full": 16e-4}, \
+        "checkpointing learns as lora-r8 does, and takes its rate"
+
+
+def test_task_may_leave_arms_out(suite: Suite, result: Callable[..., Result], tiny_settings: Settings, tmp_path: Path,
+                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: dict[str, float] = {}
+
+    def pretend(arms: dict[Path, Any], _: Any, *, ended: Callable[..., None]) -> None:
+        for output, settings in arms.items():
+            rates[settings.name] = settings.learning_rate
+            ended(output, result(settings.name, 0.5, learning_rate=settings.learning_rate).figures)
+
+    monkeypatch.setattr("adapterhub.costs.compare.run_arms", pretend)
+    arms = tuple(map(find_arm, ("full", "lora-r8", "lora-r8-checkpointing", "lora-r2")))
+    task = replace(suite.tasks[0], arms=("lora-r8", "lora-r8-checkpointing"))
+    run_comparison(replace(suite, tasks=(task,), arms=arms), tmp_path, tiny_settings)
+    assert rates == {"lora-r8": 2e-3, "lora-r8-checkpointing": 2e-3}
 
 
 def test_summary_has_intervals_and_time_to_fulls_quality(result: Callable[..., Result]) -> None:
