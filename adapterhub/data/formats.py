@@ -109,8 +109,9 @@ def _text(data: bytes, path: Path) -> str:
 
 def not_utf8(path: Path, line: int, byte: int) -> DataError:
     """Return the error of a file whose given line, from 1, holds a byte that is no UTF-8."""
+    other = "utf-16" if line == 1 and byte in (0xfe, 0xff) else "latin1"  # the mark that begins such a file
     return DataError(f"{path} is not UTF-8: line {line} holds the byte 0x{byte:02x}.",
-                     hint="Save it as UTF-8, for instance with `iconv -f latin1 -t utf-8`.")
+                     hint=f"Save it as UTF-8, for instance with `iconv -f {other} -t utf-8`.")
 
 
 def _parse_csv(data: bytes, path: Path) -> Table:

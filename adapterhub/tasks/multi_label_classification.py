@@ -30,10 +30,13 @@ class MultiLabelClassification(SequenceHead):
     metrics: tuple[str, ...] = ("micro_f1", "macro_f1", "exact_match")
 
     def labels_of(self, rows: Sequence[Row]) -> list[str]:
-        """Return the labels of training rows, sorted. Raises DataError where there is none."""
+        """Return the labels of training rows, sorted. Raises DataError where none is told from others."""
         labels = sorted({label for row in rows for label in row["labels"]})
         if not labels:
             raise DataError("No training row has a label.", hint='Give labels as lists: ["a", "b"].')
+        if all(set(row["labels"]) == set(labels) for row in rows):
+            raise DataError(f"All {len(rows)} training rows have the same labels: {', '.join(labels)[:120]}.",
+                            hint="A classifier needs rows that differ in them; a row without any has [].")
         return labels
 
     def encode(self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, labels: Sequence[str],

@@ -31,9 +31,14 @@ class SentenceSimilarity:
     writes = False
 
     def labels_of(self, rows: Sequence[Row]) -> list[str]:
-        """Return no labels. Raises DataError for a single pair, which has nothing to be told apart from."""
+        """Return no labels. Raises DataError for pairs that have nothing to be told apart from."""
         if len(rows) < 2:
             raise DataError(f"There are {len(rows)} training pairs.", hint="Matching needs at least two.")
+        for name in ("query", "answer"):
+            first = rows[0][name]
+            if "score" not in rows[0] and all(row[name] == first for row in rows):
+                raise DataError(f"All {len(rows)} training pairs have the {name} {first[:80]!r}.",
+                                hint="Matching needs pairs that differ in both, or a score for each pair.")
         return []
 
     def encode(self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, labels: Sequence[str],

@@ -18,6 +18,7 @@ from adapterhub.errors import DataError, InvalidConfig
 from adapterhub.progress import ShowProgress, progress_bar
 from adapterhub.settings import Settings
 from adapterhub.tasks.class_weights import with_class_weights
+from adapterhub.tasks.loading import require_fitting
 from adapterhub.tasks.table import find_task
 from adapterhub.tasks.task import Example, Task
 from adapterhub.training.arranged import Arranged
@@ -76,9 +77,10 @@ def prepare(config: TrainConfig, task: Task, base: Base, data: TrainingRows, cac
             show: ShowProgress = progress_bar) -> Prepared:
     """Encode all parts, or take them from the settings' `cache`.
 
-    Raises DataError for an unusable row, a label that training has not, or too great a length; UnknownName for a
-    class weight of no label.
+    Raises InvalidConfig for a base of a kind that the task cannot have; DataError for an unusable row, a label that
+    training has not, or too great a length; UnknownName for a class weight of no label.
     """
+    require_fitting(base, task)
     if config.length > base.max_length:
         raise DataError(f"max_length is {config.length}, the base reads at most {base.max_length} tokens.",
                         hint=f"Give --max-length {base.max_length}.")

@@ -35,6 +35,11 @@ def rows(rows: list[dict[str, Any]]) -> Callable[[Path], Path]:
     return lambda place: written(place, rows)
 
 
+def _utf16(file: Path) -> Path:
+    file.write_bytes("text,label\na,x\n".encode("utf-16"))
+    return file
+
+
 # What is wrong -> task, the data, further options, what the sentence holds
 TRAINING: dict[str, tuple[str, Callable[[Path], Path], tuple[object, ...], tuple[str, ...]]] = {
     "no such file": (TEXTS, lambda place: place / "rowz.csv", (), ("No such file: ", "rowz.csv")),
@@ -48,6 +53,16 @@ TRAINING: dict[str, tuple[str, Callable[[Path], Path], tuple[object, ...], tuple
     "no such column": (TEXTS, rows(GOOD), ("--column", "label=intent"), ("no column 'intent'", "text, label")),
     "column option malformed": (TEXTS, rows(GOOD), ("--column", "label"), ("--column 'label' is not FIELD=COLUMN",)),
     "one class only": (TEXTS, rows(intent_rows(1, 12)), (), ("label 'card'", "at least two labels")),
+    "the same labels in every row": ("multi-label-classification", rows([{"text": f"a {i}", "labels": ["x", "y"]}
+                                                                         for i in range(30)]), (),
+                                     ("training rows have the same labels: x, y", "rows that differ")),
+    "one answer to every question": ("sentence-similarity", rows([{"query": f"a {i}", "answer": "the"}
+                                                                  for i in range(30)]), (),
+                                     ("training pairs have the answer 'the'", "pairs that differ")),
+    "an encoder that should write": ("text2text-generation", rows([{"prompt": f"a {i}", "completion": "b"}
+                                                                    for i in range(30)]), (),
+                                     ("is no encoder-decoder, which text2text-generation needs",)),
+    "a file in UTF-16": (TEXTS, lambda place: _utf16(place / "rows.csv"), (), ("rows.csv is not UTF-8", "-f utf-16")),
     "class too rare to split": (TEXTS, rows([*GOOD, {"text": "a", "label": "rare"}]), (),
                                 ("Too few rows to split", "rare (1)", "at least 3 rows")),
     "unequal tokens and tags": (TAGS, rows([*entity_rows(9), {"tokens": ["a", "b"], "tags": ["O"]}]), (),

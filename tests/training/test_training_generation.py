@@ -1,7 +1,9 @@
 """Language models of five families learn to write: trained, stored, proved, measured and served, all ways alike."""
 
+import json
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +207,35 @@ def test_what_cannot_be_learned_is_refused_before_training(name: str, base_of: C
     with pytest.raises(error, match=told):
         run_training(config_of(tmp_path, base_of(family), write_rows(tmp_path / "rows.jsonl", ROWS), **changes),
                      tiny_settings)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("family", "task", "told"), [
+    ("llama", "text2text-generation", "is no encoder-decoder, which text2text-generation needs"),
+    ("t5", "text-generation", "is an encoder-decoder, which text-generation does not go with"),
+    ("bart", "text-classification", "is an encoder-decoder, which text-classification does not go with"),
+])
+def test_task_that_a_base_of_this_kind_cannot_have_is_refused_before_training(
+        family: str, task: str, told: str, base_of: Callable[[str], Base], tmp_path: Path,
+        tiny_settings: Settings) -> None:
+    rows = [{"text": f"a {i}", "label": "xy"[i % 2]} for i in range(30)] if task == "text-classification" else ROWS
+    config = replace(config_of(tmp_path, base_of(family), write_rows(tmp_path / "rows.jsonl", rows)), task=task)
+    with pytest.raises(InvalidConfig, match=told):
+        run_training(config, tiny_settings)
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+def test_classes_by_a_causal_base_without_a_padding_token_are_refused(base_of: Callable[[str], Base], tmp_path: Path,
+                                                                      tiny_settings: Settings) -> None:
+    base = base_of("llama")
+    shutil.copytree(base.source.folder, tmp_path / "bare")
+    config = json.loads((tmp_path / "bare" / "config.json").read_text())
+    (tmp_path / "bare" / "config.json").write_text(json.dumps(config | {"pad_token_id": None}))
+    bare = load_base(str(tmp_path / "bare"), cache=tiny_settings.cache)
+    data = write_rows(tmp_path / "rows.jsonl", [{"text": f"a {i}", "label": "xy"[i % 2]} for i in range(30)])
+    with pytest.raises(InvalidConfig, match="names no padding token, and text-classification finds") as caught:
+        run_training(replace(config_of(tmp_path, bare, data), task="text-classification"), tiny_settings)
+    assert "pad_token_id" in str(caught.value)
     assert not (tmp_path / "out").exists()
 
 
