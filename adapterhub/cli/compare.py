@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from adapterhub.cli.extras import require_extra
 from adapterhub.cli.output import guarded, json_option, print_json, print_table
 from adapterhub.errors import InvalidConfig
+from adapterhub.extras import require_extra
 from adapterhub.progress import waiting
 from adapterhub.settings import Settings
 

@@ -1,5 +1,6 @@
 """`data`: what a source of rows holds, before anything is trained on it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,8 @@ def print_rows(report: "DataReport", max_length: int) -> None:
                 [_line(part, shares) for part in parts])
     for sentence in _sentences(report, max_length):
         click.echo(sentence)
+    if report.near and report.near.examples:
+        print_table("Texts that are nearly the same", ("text", "like"), list(report.near.examples))
     if report.conflicts:
         print_table("Texts with several answers", ("text", "answers"),
                     [(conflict.text, " | ".join(conflict.answers)) for conflict in report.conflicts])
@@ -77,9 +80,9 @@ def _sentences(report: "DataReport", max_length: int) -> list[str]:
             lost = part.lengths.n_tokens_cut / part.lengths.n_tokens
             told.append(f"Of {part.name}, {_count(part.lengths.n_cut, 'row')} cut at {max_length} tokens: {lost:.1%} "
                         "of all its tokens are lost (--max-length).")
-    doubles = [f"{_count(report.n_repeated, 'row')} like an earlier one"] if report.n_repeated else []
-    doubles += [f"{_count(count, f'{part} row')} in {'validation or test' if part == 'train' else 'test'} too"
-                for part, count in report.n_shared.items() if count]
+    doubles = _doubles(report.n_repeated, report.n_shared)
+    if report.near:
+        doubles += _doubles(report.near.n_repeated, report.near.n_shared, nearly="nearly ")
     if doubles:
         done = (f"{_count(report.n_removed, 'row')} left out" if report.n_removed
                 else "all are kept, --remove-duplicates leaves them out")
@@ -87,6 +90,13 @@ def _sentences(report: "DataReport", max_length: int) -> list[str]:
     if report.n_conflicts:
         told.append(f"{_count(report.n_conflicts, 'text')} there with answers that exclude each other.")
     return told
+
+
+def _doubles(n_repeated: int, n_shared: Mapping[str, int], nearly: str = "") -> list[str]:
+    told = [f"{_count(n_repeated, 'row')} {nearly}like an earlier one"] if n_repeated else []
+    later = {"train": "validation or test", "validation": "test"}
+    return told + [f"{_count(count, f'{part} row')} {nearly}in {later[part]} too"
+                   for part, count in n_shared.items() if count]
 
 
 def _count(n: int, noun: str) -> str:

@@ -176,7 +176,7 @@ def expire(texts_days: float, answers_days: float, feedback_place: str | None, a
 @contextmanager
 def opened_store(feedback_place: str | None) -> "Iterator[FeedbackStore]":
     """Give the store that was named, or the environment's. Raises InvalidConfig, StorageError."""
-    from adapterhub.cli.extras import require_extra
+    from adapterhub.extras import require_extra
 
     require_extra("server", ("sqlalchemy",))
     from adapterhub.feedback.place import default_place

@@ -95,6 +95,9 @@ def rows_settings(command: Callable[..., None]) -> Callable[..., None]:
         setting("--stream", "Leave the rows on the disk: for what does not fit in memory.", kind=bool),
         setting("--remove-duplicates", "Leave out rows that repeat another, and training rows whose text stands in "
                 "validation or test rows too.", kind=bool),
+        setting("--near-duplicates", "Count texts as the same, nearly, that have at least this share of word pairs in "
+                "common, such as 0.8; --remove-duplicates leaves them out too (extra duplicates).  [default: none]",
+                kind=float),
         pairs_setting("--label-map", "label_map", "A label's other name; of tags the entity type's, O for none.",
                       metavar="OLD=NEW", parse=parse_label_map),
         column_setting,

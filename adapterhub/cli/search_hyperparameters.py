@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from adapterhub.cli.extras import require_extra
 from adapterhub.cli.output import fail, guarded, json_option, print_json, registry_option
 from adapterhub.cli.report import print_sections, train_page
 from adapterhub.cli.run_settings import column_setting, config_option, given_settings, shared_settings
 from adapterhub.errors import InvalidConfig
+from adapterhub.extras import require_extra
 from adapterhub.progress import waiting
 
 if TYPE_CHECKING:

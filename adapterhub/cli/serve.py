@@ -66,8 +66,8 @@ def serve(host: str, port: int, tokens_place: Path | None, certificate: Path | N
 
     Nothing has to be loaded first: a request names its adapter. What `/docs` shows is the whole interface.
     """
-    from adapterhub.cli.extras import require_extra
     from adapterhub.cli.places import open_places
+    from adapterhub.extras import require_extra
 
     require_extra("server", ("fastapi", "uvicorn", "prometheus_client", "orjson", "sqlalchemy", "email_validator",
                              "phonenumbers", "stdnum"))
@@ -130,7 +130,7 @@ def _require_usable(feedback: "FeedbackConfig") -> None:
 
 def _tracer(traces: str | None) -> "Tracer | None":
     """Return what sends traces; None where nobody asks for them."""
-    from adapterhub.cli.extras import require_extra
+    from adapterhub.extras import require_extra
     from adapterhub.server.tracing import open_tracer, wants_traces
 
     if traces is None and not wants_traces():

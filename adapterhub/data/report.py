@@ -58,6 +58,20 @@ class Conflict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NearReport:
+    """Rows that say nearly the same as another; those that say the same are counted elsewhere."""
+
+    least: float
+    """The likeness that was asked for: the share of word pairs that two texts have in common."""
+    n_repeated: int
+    """Rows that are nearly like an earlier one of the same file, with the same answer."""
+    n_shared: dict[str, int]
+    """As `DataReport.n_shared`, of texts that are nearly like."""
+    examples: tuple[tuple[str, str], ...]
+    """The beginnings of the first of them, each beside the text that it is like."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DataReport:
     """Everything that is told of a source's rows before training."""
 
@@ -68,11 +82,13 @@ class DataReport:
     n_shared: dict[str, int]
     """`train` -> rows whose text also stands in validation or test; `validation` -> in test."""
     n_removed: int
-    """Rows that were left out as repeated or shared; 0 where that was not asked for."""
+    """Rows that were left out as repeated or shared, or nearly so; 0 where that was not asked for."""
     n_conflicts: int
     """Texts that stand with several labels, scores or tags."""
     conflicts: tuple[Conflict, ...] = field(default=())
     """The first of them."""
+    near: NearReport | None = None
+    """None where near-duplicates were not looked for."""
 
     @property
     def n_rows(self) -> dict[str, int]:
@@ -88,7 +104,13 @@ class DataReport:
         cut = {f"rows_cut_{part.name}": part.lengths.n_cut for part in self.parts if part.lengths and part.n_rows}
         shared = {f"rows_shared_{part}": count for part, count in self.n_shared.items()}
         return {"rows_repeated": self.n_repeated, "rows_removed": self.n_removed,
-                "texts_in_conflict": self.n_conflicts, **shared, **cut}
+                "texts_in_conflict": self.n_conflicts, **shared, **cut, **self._near_facts()}
+
+    def _near_facts(self) -> dict[str, int]:
+        if self.near is None:
+            return {}
+        return {"rows_nearly_repeated": self.near.n_repeated,
+                **{f"rows_nearly_shared_{part}": count for part, count in self.near.n_shared.items()}}
 
 
 def _without_name(part: PartReport) -> Mapping[str, Any]:

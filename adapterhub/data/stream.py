@@ -16,6 +16,7 @@ from adapterhub.data.digest import RowsDigest
 from adapterhub.data.duplicates import REMOVED
 from adapterhub.data.formats import reading_errors, require_kind
 from adapterhub.data.labels import labels_in, rename_labels, require_renamed
+from adapterhub.data.near_duplicates import shingles_for
 from adapterhub.data.pieces import read_pieces
 from adapterhub.data.read import Rows, to_rows
 from adapterhub.data.report import DataReport, PartReport
@@ -120,13 +121,14 @@ def read_streamed(source: str, *, columns: Columns, given: Mapping[str, str], pl
 
     Raises as `read_curated`; DataError for a data set, and for a kind of file that cannot be read in pieces.
     """
+    shingles = shingles_for(curation.near_duplicates)
     stream = _open(source, columns, given, curation)
     if curation.label_names:
         require_renamed(curation.label_names, stream.labels())
-    survey = Survey(label_field=plan.stratify_by)
+    survey = Survey(label_field=plan.stratify_by, shingles=shingles)
     for found in stream.rows():
         survey.add(found.row, found.part)
-    division = divide(survey, plan, is_cleaned=curation.is_cleaned, present=stream.files)
+    division = divide(survey, plan, curation, present=stream.files)
     counts = [Counter[str]() for _ in PARTS]
     digests = [RowsDigest() for _ in PARTS]
     for found, part in _with_parts(stream, division):

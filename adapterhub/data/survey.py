@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adapterhub.data.shingles import Shingles
+
 Hashes = NDArray[np.uint64]
 Numbers = NDArray[np.int64]
 
@@ -24,14 +26,17 @@ _PRECISE_FIELDS = ("label", "labels", "tags", "score")
 class Survey:
     """Rows as they were read, one after the other; all arrays below have one entry for each."""
 
-    def __init__(self, *, label_field: str | None = None) -> None:
-        """Survey rows; `label_field` is the field whose values are kept in proportion by a split."""
-        self.label_field = label_field
+    def __init__(self, *, label_field: str | None = None, shingles: Shingles | None = None) -> None:
+        """Survey rows; `label_field` is the field whose values are kept in proportion by a split.
+
+        The word pairs of what rows ask go to `shingles`, where near-duplicates will be looked for.
+        """
+        self.label_field, self.shingles = label_field, shingles
         self.label_names: list[str] = []
         """What `labels` counts, in the order in which they were met."""
         self._label_ids: dict[str, int] = {}
         self._parts, self._labels = array("b"), array("l")
-        self._texts, self._wholes = array("Q"), array("Q")
+        self._texts, self._wholes, self._answers = array("Q"), array("Q"), array("Q")
         self.has_precise_answers = False
 
     def __len__(self) -> int:
@@ -42,7 +47,11 @@ class Survey:
         text = "\x1f".join(f"{name}\x1e{_plain(value)}" for name, value in row.items() if name not in _ANSWER_FIELDS)
         answer = {name: sorted(row[name]) if name == "labels" else row[name] for name in _ANSWER_FIELDS if name in row}
         self._texts.append(_hash(text))
-        self._wholes.append(_hash(f"{text}\x1d{json.dumps(answer, sort_keys=True)}"))
+        told = json.dumps(answer, sort_keys=True)
+        self._wholes.append(_hash(f"{text}\x1d{told}"))
+        if self.shingles is not None:
+            self.shingles.add(value for name, value in row.items() if name not in _ANSWER_FIELDS)
+            self._answers.append(_hash(told))
         self._parts.append(part)
         self.has_precise_answers |= any(name in answer for name in _PRECISE_FIELDS)
         if self.label_field is not None:
@@ -66,6 +75,11 @@ class Survey:
     def texts(self) -> Hashes:
         """Hash of what each row asks [N], white space and case left out."""
         return np.array(self._texts, dtype=np.uint64)
+
+    @property
+    def answers(self) -> Hashes:
+        """Hash of each row's answer [N]; empty without shingles."""
+        return np.array(self._answers, dtype=np.uint64)
 
     @property
     def wholes(self) -> Hashes:

@@ -73,6 +73,9 @@ class TrainConfig:
     """Old label -> new one, before rows are divided; of tags the entity types, `O` for none."""
     remove_duplicates: bool = False
     """Leave out rows that repeat another, and training rows whose text stands in the validation or test rows too."""
+    near_duplicates: float | None = None
+    """Also count, and remove if that is asked, texts that have at least this share of word pairs in common; None: no.
+    0.5 to 1. Needs the extra `duplicates`."""
     class_weights: str | Mapping[str, float] | None = None
     """How much each label counts in the loss: `balanced`, or by its name (1 where it is not given)."""
     oversample: bool = False
@@ -171,6 +174,16 @@ class TrainConfig:
         _require("accumulation", self.accumulation, low=1, high=4096)
         _require("checkpoint_seconds", self.checkpoint_seconds, low=0, high=math.inf)
         _require("seed", self.seed, low=0, high=2**32 - 1)
+        self._require_rows()
+        if not self.target_names:
+            raise InvalidConfig("targets names no layer.", hint=f"Name linear layers, or give {ALL_LINEAR}.")
+        if len(self.fractions) != 3 or not all(0 <= share <= 1 for share in self.fractions) or not self.fractions[0]:
+            raise InvalidConfig(f"fractions are {self.fractions}, expected the shares of train, validation and test.",
+                                hint="Give three numbers from 0 to 1, the first above 0.")
+
+    def _require_rows(self) -> None:
+        if self.near_duplicates is not None:
+            _require("near_duplicates", self.near_duplicates, low=0.5, high=1)
         require_weights(self.class_weights)
         if self.class_weights is not None and self.oversample:
             raise InvalidConfig("class_weights and oversample both make rare labels count more.",
@@ -178,11 +191,6 @@ class TrainConfig:
         if not all(self.label_map.values()):
             raise InvalidConfig("label_map renames a label to nothing.",
                                 hint="Give its new name, as in --label-map old=new.")
-        if not self.target_names:
-            raise InvalidConfig("targets names no layer.", hint=f"Name linear layers, or give {ALL_LINEAR}.")
-        if len(self.fractions) != 3 or not all(0 <= share <= 1 for share in self.fractions) or not self.fractions[0]:
-            raise InvalidConfig(f"fractions are {self.fractions}, expected the shares of train, validation and test.",
-                                hint="Give three numbers from 0 to 1, the first above 0.")
 
     def _require_method(self) -> None:
         method = find_method(self.method)
@@ -281,7 +289,8 @@ class TrainConfig:
                 "is_validated": self.is_validated, "label_map": _listed(self.label_map),
                 "class_weights": self.class_weights if isinstance(self.class_weights, str | None)
                 else _listed(self.class_weights),
-                "oversample": self.oversample, "remove_duplicates": self.remove_duplicates}
+                "oversample": self.oversample, "remove_duplicates": self.remove_duplicates,
+                "near_duplicates": self.near_duplicates}
 
 
 def _listed(values: Mapping[str, str] | Mapping[str, float]) -> str | None:

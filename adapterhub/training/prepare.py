@@ -70,7 +70,8 @@ def read_data(config: TrainConfig, task: Task) -> TrainingRows:
     read = read_streamed if config.stream else read_curated
     return read(config.data, columns=task.columns, given=config.columns,
                 plan=SplitPlan(fractions=config.fractions, seed=config.seed, stratify_by=task.stratify_by),
-                curation=Curation(label_names=config.label_map, is_cleaned=config.remove_duplicates))
+                curation=Curation(label_names=config.label_map, is_cleaned=config.remove_duplicates,
+                                  near_duplicates=config.near_duplicates))
 
 
 def prepare(config: TrainConfig, task: Task, base: Base, data: TrainingRows, cache: Path,

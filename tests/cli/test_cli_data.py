@@ -48,6 +48,22 @@ def test_check_says_in_sentences_what_it_found(cli: Cli, rows: Path, tiny_base_f
         assert told in ran.out
 
 
+def test_near_duplicates_are_told_and_left_out_where_that_is_asked(cli: Cli, tmp_path: Path,
+                                                                   tiny_base_folder: Path) -> None:
+    text = "the card that I ordered two weeks ago is not here yet, where is it now"
+    rows = write_rows(tmp_path / "rows.csv", [
+        *({**row, "text": f"{i} {row['text']} {i + 99}"} for i, row in enumerate(intent_rows(3))),
+        {"text": text, "label": "card"}, {"text": f"Hello, {text}?", "label": "card"}])
+    given = ("data", "check", rows, "--task", "text-classification", "--base", tiny_base_folder)
+    ran = cli(*given, "--near-duplicates", 0.9)
+    assert ran.exit_code == 0, ran.err
+    assert "1 row is nearly like an earlier one; " in ran.out
+    assert ran.out.partition("Texts that are nearly the same")[2].count("Hello, the card") == 1
+    told = cli(*given, "--near-duplicates", 0.9, "--remove-duplicates", "--json").json
+    assert (told["near"]["n_repeated"], told["n_repeated"], told["n_removed"]) == (1, 0, 1)
+    assert cli(*given, "--near-duplicates", 0.2).refusal().startswith("near_duplicates is 0.2, expected 0.5 to 1.")
+
+
 def test_training_tells_its_rows_first_and_keeps_what_was_done(cli: Cli, rows: Path, tiny_base_folder: Path,
                                                                tmp_path: Path) -> None:
     given = ("train", "--task", "text-classification", "--data", rows, "--base", tiny_base_folder, "--epochs", 1,
