@@ -1,6 +1,5 @@
 """The recipe: corrections and rows, train on from the published version, measure both, through the gate, publish."""
 
-import json
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -9,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from adapterhub.adapter.folder import AdapterFolder, read_folder
-from adapterhub.adapter.peft_config import CONFIG_FILE
 from adapterhub.adapter.reference import Reference
 from adapterhub.errors import AdapterNotFound, InvalidConfig, PromotionRefused
 from adapterhub.files import folder_written_whole, require_free, sha256_of_bytes
@@ -19,14 +17,14 @@ from adapterhub.registry import Evaluate, Registry, Version
 from adapterhub.registry.aliases import AliasMove, current_move
 from adapterhub.registry.gates import find_gate, judge
 from adapterhub.registry.records import GateRecord
+from adapterhub.retraining.carried import carried_settings, label_names_of
 from adapterhub.retraining.rows import RetrainingRows, retraining_rows, write_parts, write_rows
 from adapterhub.runtime.measure import measure_adapters
 from adapterhub.settings import Settings
 from adapterhub.tasks.table import find_task
 from adapterhub.training.config import TrainConfig
+from adapterhub.training.config_file import parse_config
 
-_KINDS = (("use_dora", "dora"), ("use_rslora", "rslora"))
-"""Fields of PEFT's configuration that make LoRA another method."""
 Lessons = Iterable[Mapping[str, Any]]
 
 
@@ -74,8 +72,9 @@ def retrain(plan: RetrainPlan, lessons: Lessons, registry: Registry, evaluate: E
             show: ShowProgress = progress_bar) -> Retrained:
     """Train the next version and let the alias point to it, if the gate lets it; else nothing is published.
 
-    `evaluate` is what the gate measures with. Raises InvalidConfig where the alias has no gate, or the rows' labels
-    are not the adapter's; PromotionRefused with the figures; AdapterNotFound, DataError, and what training raises.
+    `evaluate` is what the gate measures with. Raises InvalidConfig where the alias has no gate, the rows' labels are
+    not the adapter's, or the runtime does not serve its method; PromotionRefused with the figures; AdapterNotFound,
+    DataError, and what training raises.
     """
     if plan.output is not None:
         require_free(plan.output)
@@ -84,8 +83,13 @@ def retrain(plan: RetrainPlan, lessons: Lessons, registry: Registry, evaluate: E
     with tempfile.TemporaryDirectory(prefix="adapterhub-retrain-") as place:
         work = Path(place)
         folder = registry.pull(parent, work / "published")
+        if not folder.config.is_served:
+            raise InvalidConfig(f"{parent.reference} is of method {folder.config.peft_type}, which the runtime does "
+                                "not serve, so no gate can measure it.",
+                                hint="Pull it, make plain LoRA of it with `adapterhub convert`, and publish that.")
         task = find_task(folder.manifest.task)
-        rows = retraining_rows(plan.data, lessons, task, folder.manifest, columns=plan.columns)
+        rows = retraining_rows(plan.data, lessons, task, folder.manifest, columns=plan.columns,
+                               label_names=label_names_of(folder.manifest, parent.path, registry))
         config = _config(plan, folder, write_parts(rows, work / "rows"), work / "candidate", rows)
         make_adapter(config, settings, show)
         candidate = read_folder(work / "candidate")
@@ -123,18 +127,18 @@ def _start(plan: RetrainPlan, registry: Registry) -> tuple[Version, GateRecord, 
 
 
 def _config(plan: RetrainPlan, folder: AdapterFolder, data: Path, output: Path, rows: RetrainingRows) -> TrainConfig:
-    """Return the settings of a run of the same make as the published version, that starts from its weights."""
-    manifest, peft = folder.manifest, json.loads(folder.files[CONFIG_FILE])
-    is_lora = peft["peft_type"] == "LORA"
-    method = next((name for name_of, name in _KINDS if peft.get(name_of)), "lora") if is_lora else manifest.method.name
-    return TrainConfig(
-        task=manifest.task, data=str(data), output=output, base=plan.base or manifest.base.id, method=method,
-        rank=manifest.method.rank if is_lora else None, alpha=float(peft["lora_alpha"]) if is_lora else None,
-        targets=tuple(manifest.method.target_modules), max_length=manifest.head.max_length,
-        epochs=plan.epochs, learning_rate=plan.learning_rate, seed=manifest.training.seed,
-        continue_from=folder.path, is_validated=bool(rows.splits.validation), trackers=(),
-        name=f"{rows.splits.name} with {rows.n_learned} corrections", licence=manifest.data.licence,
-        source=manifest.data.source)
+    """Return the settings of a run of the same make as the published version, that starts from its weights.
+
+    Raises InvalidConfig where a setting that the manifest holds is none.
+    """
+    carried = carried_settings(folder)
+    learns_all = folder.manifest.training.hyperparameters.get("is_validated") is False
+    given: dict[str, Any] = {
+        "task": folder.manifest.task, "data": str(data), "output": str(output),
+        "base": plan.base or folder.manifest.base.id, "epochs": plan.epochs, "learning_rate": plan.learning_rate,
+        "continue_from": str(folder.path), "is_validated": bool(rows.splits.validation) and not learns_all,
+        "trackers": [], "name": f"{rows.splits.name} with {rows.n_learned} corrections"}
+    return parse_config(carried | given)
 
 
 def _compare(published: AdapterFolder, candidate: AdapterFolder, rows: RetrainingRows, work: Path, base: str,

@@ -9,9 +9,10 @@ from typing import Any
 
 from adapterhub.adapter.manifest import Manifest
 from adapterhub.data.columns import Columns
+from adapterhub.data.curate import Curation, read_curated
 from adapterhub.data.formats import Table
 from adapterhub.data.read import to_rows
-from adapterhub.data.split import SplitPlan, Splits, read_splits
+from adapterhub.data.split import SplitPlan, Splits
 from adapterhub.errors import DataError
 from adapterhub.feedback.records import CORRECTION_FIELDS
 from adapterhub.files import canonical_json
@@ -21,6 +22,8 @@ HELD_OUT = 0.2
 """Share of the corrections that both versions are measured on instead of learned."""
 _LEAST_HELD_OUT = 10
 """Of fewer corrections none is held out: too few to say anything."""
+_REFERENCES = "references"
+"""Further right texts, which rows of tasks that write may have."""
 Rows = list[dict[str, Any]]
 
 
@@ -51,13 +54,16 @@ class RetrainingRows:
 
 
 def retraining_rows(source: str, lessons: Iterable[Mapping[str, Any]], task: Task, manifest: Manifest, *,
-                    columns: Mapping[str, str]) -> RetrainingRows:
+                    columns: Mapping[str, str], label_names: Mapping[str, str] | None = None) -> RetrainingRows:
     """Divide the given rows as the published version's run did, and put the corrections among the training ones.
 
-    Raises DataError as `read_splits`, and where no correction is left.
+    `label_names` are the names that labels of the given rows get; corrections have them already. Raises as
+    `read_curated`, and DataError where no correction is left.
     """
     plan = SplitPlan(seed=manifest.training.seed, stratify_by=task.stratify_by)
-    splits = read_splits(source, columns=task.columns, given=columns, plan=plan)
+    is_cleaned = manifest.training.hyperparameters.get("remove_duplicates") is True
+    splits = read_curated(source, columns=task.columns, given=columns, plan=plan,
+                          curation=Curation(label_names=label_names or {}, is_cleaned=is_cleaned)).splits
     read, n_unreadable = _read_all(lessons, task, set(splits.train[0]))
     known = _labels_known(manifest.labels, task)
     good = [row for row in read if known(row)]
@@ -105,13 +111,20 @@ def _read_all(lessons: Iterable[Mapping[str, Any]], task: Task, fields: set[str]
             read = to_rows(_table(own), columns=_exactly(task.columns, fields), given={})
         except DataError:
             read = []
-        rows += read
+        rows += [_with_references(row) for row in read] if _REFERENCES in fields else read
         n_unreadable += not read
     return rows, n_unreadable
 
 
+def _with_references(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of texts with what is right as its one reference, as rows have them that have any."""
+    right = row["messages"][-1]["content"] if "messages" in row else row["completion"]
+    return {**row, _REFERENCES: [right]}
+
+
 def _exactly(columns: Columns, fields: set[str]) -> Columns:
-    """Return the columns of rows that have exactly these fields."""
+    """Return the columns of rows that have exactly these fields; what else would be right need not be said."""
+    fields = fields - {_REFERENCES}
     return Columns(required=tuple(name for name in (*columns.required, *columns.optional,
                                                     *(name for other in columns.others for name in other))
                                   if name in fields))
@@ -134,7 +147,7 @@ def _labels_known(labels: Sequence[str], task: Task) -> Callable[[Mapping[str, A
 
 def _asked(row: Mapping[str, Any], task: Task) -> bytes:
     """Return what a row asks, without what is right."""
-    answers = {*CORRECTION_FIELDS.get(task.name, ()), "references"} - {"tokens", "query"}
+    answers = {*CORRECTION_FIELDS.get(task.name, ()), _REFERENCES} - {"tokens", "query"}
     if "messages" in row:
         return canonical_json(row["messages"][:-1])
     return canonical_json({name: value for name, value in row.items() if name not in answers})
