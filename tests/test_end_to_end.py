@@ -98,6 +98,7 @@ def test_evaluating_a_version_gives_the_figures_of_its_card(registry: Registry, 
     folder = read_folder(train_tiny(tmp_path / "out", "text-classification", str(parts)))
     evaluation = evaluate_adapter(folder, str(parts), base=str(tiny_base_folder), settings=tiny_settings, columns={})
     assert evaluation.metrics["accuracy"] == pytest.approx(folder.manifest.metric("accuracy"), abs=1e-9)
+    assert evaluation.metrics["ece"] == pytest.approx(folder.manifest.metric("ece"), abs=1e-5)
     assert evaluation.n_rows == 42
 
 

@@ -22,20 +22,22 @@ def gate() -> None:
 @click.option("--alias", required=True, help="The alias that the gate stands before.")
 @click.option("--metric", required=True, help="A metric of the adapter's task.")
 @click.option("--min", "minimum", type=float, help="The least that a version may have.")
-@click.option("--max-drop", type=float, help="How far below the version that holds the alias it may be.")
+@click.option("--max", "maximum", type=float, help="The most that it may have, of an error such as ece or rmse.")
+@click.option("--max-drop", type=float, help="How much worse than the version that holds the alias it may be.")
 @click.option("--data", required=True, type=click.Path(path_type=Path),
               help="Rows with the right answers; they are kept in the registry by their digest.")
 @registry_option
 @json_option
 @guarded
-def set_gate(name: str, alias: str, metric: str, minimum: float | None, max_drop: float | None, data: Path,
-             place: str | None, as_json: bool) -> None:
+def set_gate(name: str, alias: str, metric: str, minimum: float | None, maximum: float | None,
+             max_drop: float | None, data: Path, place: str | None, as_json: bool) -> None:
     """Put a gate before an alias."""
     from adapterhub.cli.places import open_places
     from adapterhub.registry import Limits
 
     registries, _ = open_places(place)
-    record = registries.own.set_gate(name, alias, Limits(metric=metric, minimum=minimum, max_drop=max_drop), data)
+    limits = Limits(metric=metric, minimum=minimum, maximum=maximum, max_drop=max_drop)
+    record = registries.own.set_gate(name, alias, limits, data)
     if as_json:
         print_json(_facts(alias, record))
     else:
@@ -74,10 +76,11 @@ def show_gates(name: str, place: str | None, as_json: bool) -> None:
     if as_json:
         print_json(lines)
     else:
-        header = ("alias", "metric", "min", "max_drop", "rows", "at", "by")
+        header = ("alias", "metric", "min", "max", "max_drop", "rows", "at", "by")
         print_table(f"Gates of {name}", header, [[line[column] for column in header] for line in lines])
 
 
 def _facts(alias: str, record: "GateRecord") -> dict[str, object]:
-    return {"alias": alias, "metric": record.metric, "min": record.minimum, "max_drop": record.max_drop,
-            "rows": record.rows, "at": record.at, "by": record.by, "is_removed": record.is_open}
+    return {"alias": alias, "metric": record.metric, "min": record.minimum, "max": record.maximum,
+            "max_drop": record.max_drop, "rows": record.rows, "at": record.at, "by": record.by,
+            "is_removed": record.is_open}

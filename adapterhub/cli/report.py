@@ -25,7 +25,7 @@ def findings_facts(findings: "Findings") -> dict[str, Any]:
     """Return one adapter's findings as plain values."""
     confusion, calibration = findings.confusion, findings.calibration
     return {
-        "adapter": findings.name, "metrics": findings.evaluation.metrics, "n_rows": findings.evaluation.n_rows,
+        "adapter": findings.name, "metrics": findings.metrics, "n_rows": findings.evaluation.n_rows,
         "intervals": {name: list(interval) for name, interval in findings.intervals.items()},
         "expected_calibration_error": calibration.error if calibration else None,
         "confused": [{"right": pair.right, "answered": pair.answered, "n_rows": pair.n_rows}

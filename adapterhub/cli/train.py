@@ -127,7 +127,7 @@ def train(config_file: Path | None, start: str | None, processes: int, report: P
 
 def _facts(result: "TrainResult") -> dict[str, Any]:
     outcome = result.outcome
-    return {"folder": str(result.folder), "metrics": result.evaluation.metrics,
+    return {"folder": str(result.folder), "metrics": result.findings.metrics,
             "intervals": {name: list(interval) for name, interval in result.findings.intervals.items()},
             "test_rows": result.evaluation.n_rows, "best_epoch": outcome.best_epoch,
             "epochs": outcome.epochs_done, "steps": outcome.n_steps,

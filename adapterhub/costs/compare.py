@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from adapterhub.adapter.directions import is_better
 from adapterhub.bases.load import Base, load_base
 from adapterhub.costs.arms import Arm, rates_on, settings_on
 from adapterhub.costs.drawn import drawn_rows
@@ -25,7 +26,7 @@ from adapterhub.errors import DataError, InvalidConfig
 from adapterhub.progress import ShowProgress, progress_bar, waiting
 from adapterhub.settings import Settings
 from adapterhub.tasks.table import find_task
-from adapterhub.tasks.task import Task, is_better
+from adapterhub.tasks.task import Task
 from adapterhub.training.config import TrainConfig
 from adapterhub.training.preset import with_preset
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from adapterhub.adapter.directions import LOWER_IS_BETTER
 from adapterhub.adapter.folder import AdapterFolder
 from adapterhub.errors import DataError, InvalidConfig, InvalidFolder, PromotionRefused, UnknownName
 from adapterhub.files import sha256_of_bytes, storage_errors
@@ -30,16 +31,25 @@ class Evaluate(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a gate asks; at least one of the two."""
+    """What a gate asks; at least one of the three."""
 
     metric: str
     minimum: float | None = None
+    maximum: float | None = None
+    """Of a metric that is better when it is lower; it has no minimum, as the others have no maximum."""
     max_drop: float | None = None
-    """How far below the incumbent the candidate may be."""
+    """How far below the incumbent the candidate may be; of errors, how far above."""
 
     def __post_init__(self) -> None:
-        if self.minimum is None and self.max_drop is None:
-            raise InvalidConfig("The gate asks nothing.", hint="Give --min, --max-drop or both.")
+        if self.minimum is None and self.maximum is None and self.max_drop is None:
+            raise InvalidConfig("The gate asks nothing.", hint="Give --min (of errors --max), --max-drop or both.")
+        is_error = self.metric in LOWER_IS_BETTER
+        if is_error and self.minimum is not None:
+            raise InvalidConfig(f"{self.metric} is better when it is lower, so a least figure says nothing.",
+                                hint=f"Give --max {self.minimum:g}.")
+        if not is_error and self.maximum is not None:
+            raise InvalidConfig(f"{self.metric} is better when it is higher, so a largest figure says nothing.",
+                                hint=f"Give --min {self.maximum:g}.")
         if self.max_drop is not None and not self.max_drop >= 0:
             raise InvalidConfig(f"max_drop is {self.max_drop}, expected 0 or more.")
 
@@ -59,8 +69,8 @@ def set_gate(store: Store, path: str, alias: str, limits: Limits, data: Path, ma
     rows = _read_rows(data)
     file = f"{sha256_of_bytes(rows)}{''.join(data.suffixes[-2:]).lower()}"
     store.create(layout.rows_key(path, alias, file), rows)
-    record = GateRecord(metric=limits.metric, minimum=limits.minimum, max_drop=limits.max_drop, rows=file,
-                        at=mark.at, by=mark.by)
+    record = GateRecord(metric=limits.metric, minimum=limits.minimum, maximum=limits.maximum,
+                        max_drop=limits.max_drop, rows=file, at=mark.at, by=mark.by)
     return _append(store, path, alias, record)
 
 
@@ -107,9 +117,14 @@ def _refusals(gate: GateRecord, figures: Mapping[str, float]) -> list[str]:
     # written as "not at least", so that NaN is refused as well
     if gate.minimum is not None and not candidate >= gate.minimum:
         refusals.append(f"{gate.metric} is {candidate:.4f}, the gate asks at least {gate.minimum:g}")
-    if gate.max_drop is not None and incumbent is not None and not candidate >= incumbent - gate.max_drop:
-        refusals.append(f"{gate.metric} is {candidate:.4f}, {incumbent - candidate:.4f} below the incumbent's "
-                        f"{incumbent:.4f}; the gate allows {gate.max_drop:g}")
+    if gate.maximum is not None and not candidate <= gate.maximum:
+        refusals.append(f"{gate.metric} is {candidate:.4f}, the gate asks at most {gate.maximum:g}")
+    if gate.max_drop is not None and incumbent is not None:
+        is_error = gate.metric in LOWER_IS_BETTER
+        if not (candidate <= incumbent + gate.max_drop if is_error else candidate >= incumbent - gate.max_drop):
+            refusals.append(f"{gate.metric} is {candidate:.4f}, {abs(incumbent - candidate):.4f} "
+                            f"{'above' if is_error else 'below'} the incumbent's {incumbent:.4f}; "
+                            f"the gate allows {gate.max_drop:g}")
     return refusals
 
 

@@ -100,7 +100,9 @@ class GateRecord:
     minimum: float | None
     """The least the candidate may have."""
     max_drop: float | None
-    """How far below the incumbent the candidate may be."""
+    """How far below the incumbent the candidate may be; of errors, how far above."""
+    maximum: float | None = None
+    """The most the candidate may have, of a metric that is better when it is lower."""
     rows: str
     """The file of rows beside the gate: their SHA-256 and what kind of file it is."""
     is_open: bool = False

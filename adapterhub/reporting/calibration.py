@@ -12,7 +12,8 @@ from adapterhub.reporting.figures import Numbers, SumFigure
 from adapterhub.reporting.reading import Certainty
 
 N_BINS = 15
-ERROR = "expected_calibration_error"
+ERROR = "ece"
+"""The metric's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

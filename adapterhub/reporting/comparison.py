@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from adapterhub.adapter.directions import LOWER_IS_BETTER
 from adapterhub.errors import InvalidConfig
 from adapterhub.reporting.findings import Findings, findings_in
 from adapterhub.reporting.intervals import Difference, differences
 from adapterhub.reporting.measured import Measured
 from adapterhub.reporting.readers import read_rows
 from adapterhub.reporting.reading import Reading
-from adapterhub.tasks.task import LOWER_IS_BETTER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

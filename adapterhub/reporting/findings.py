@@ -40,6 +40,13 @@ class Findings:
         return {**self.evaluation.metrics, **error}
 
 
+def metrics_of(measured: Measured) -> dict[str, float]:
+    """Return what `Findings.metrics` holds, without what lies behind the figures."""
+    reading = read_rows(measured)
+    calibration = calibration_of(reading.certainty) if reading and reading.certainty else None
+    return {**measured.evaluation.metrics, **({ERROR: calibration.error} if calibration else {})}
+
+
 def findings_of(measured: Measured) -> Findings:
     """Read a model's outputs; a task without a reader has its figures only."""
     return findings_in(measured, read_rows(measured))

@@ -1,6 +1,7 @@
 """Measure adapters in the runtime: on rows, and on their own probes."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -8,6 +9,7 @@ from adapterhub.adapter.folder import AdapterFolder
 from adapterhub.bases.load import Base, load_base
 from adapterhub.data.split import read_test_rows
 from adapterhub.errors import DataError, InvalidConfig, InvalidFolder
+from adapterhub.reporting.findings import metrics_of
 from adapterhub.reporting.measured import Measured
 from adapterhub.runtime.config import RuntimeConfig
 from adapterhub.runtime.generation.scoring import ScoringModel
@@ -27,9 +29,12 @@ PROBE_TOLERANCE = 1e-3
 
 def evaluate_adapter(folder: AdapterFolder, data: str, *, base: str, settings: Settings,
                      columns: Mapping[str, str]) -> Evaluation:
-    """Measure a folder on a file's rows through the runtime. Raises DataError, BaseMismatch, InvalidFolder."""
-    return measure_adapters({str(folder.path): folder}, data, base=base, settings=settings,
-                            columns=columns)[0].evaluation
+    """Measure a folder on a file's rows through the runtime, calibration among the metrics.
+
+    Raises DataError, BaseMismatch, InvalidFolder.
+    """
+    measured = measure_adapters({str(folder.path): folder}, data, base=base, settings=settings, columns=columns)[0]
+    return replace(measured.evaluation, metrics=metrics_of(measured))
 
 
 def measure_adapters(folders: Mapping[str, AdapterFolder], data: str, *, base: str, settings: Settings,

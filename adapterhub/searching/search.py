@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
+from adapterhub.adapter.directions import LOWER_IS_BETTER
 from adapterhub.errors import TrainingError
 from adapterhub.files import canonical_json, require_free, write_atomic
 from adapterhub.making import make_adapter
@@ -17,7 +18,6 @@ from adapterhub.searching.bed import TrialBed, make_bed
 from adapterhub.searching.space import Choice, Space, with_params
 from adapterhub.searching.study import TrialFacts, facts_of, make_pruner, open_study, suggest
 from adapterhub.settings import Settings
-from adapterhub.tasks.task import LOWER_IS_BETTER
 from adapterhub.training.config import TrainConfig
 from adapterhub.training.config_file import config_to_plain
 from adapterhub.training.run import TrainResult

@@ -55,15 +55,6 @@ class Example:
     is_truncated: bool = False
 
 
-LOWER_IS_BETTER = frozenset({"rmse", "mae", "loss", "perplexity"})
-"""Metrics of errors; of all others more is better."""
-
-
-def is_better(metric: str, value: float, than: float) -> bool:
-    """Say whether one figure of a metric is better than another."""
-    return value < than if metric in LOWER_IS_BETTER else value > than
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassScore:
     """One line of a per-class report."""

@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from adapterhub.adapter.card import CardFacts, CardTable, render_card
+from adapterhub.adapter.directions import is_better
 from adapterhub.adapter.folder import CARD_FILE, read_folder
 from adapterhub.adapter.manifest import MANIFEST_FILE, FileFacts, Manifest
 from adapterhub.bases.load import Base
 from adapterhub.files import sha256_of_bytes, write_atomic
-from adapterhub.tasks.task import Evaluation, Task, is_better
+from adapterhub.tasks.task import Evaluation, Task
 from adapterhub.tasks.usage import usage_of
 
 TITLE = "## Beside it, on the same test rows"
@@ -46,7 +47,9 @@ def write_card(folder: Path, task: Task, evaluation: Evaluation, base: Base,
 def _comparison(manifest: Manifest, arms: Mapping[str, Mapping[str, float]]) -> str:
     if not arms:
         return ""
-    own = {metric.name: metric.value for metric in manifest.metrics if metric.split == "test"}
+    compared = {name for figures in arms.values() for name in figures}
+    own = {metric.name: metric.value for metric in manifest.metrics
+           if metric.split == "test" and metric.name in compared}
     ways = {"this adapter": own, **arms}
     lines = [f"| {way} | {' | '.join(_figure(figures, name) for name in own)} |" for way, figures in ways.items()]
     table = "\n".join([f"| way | {' | '.join(own)} |", f"|{'---|' * (len(own) + 1)}", *lines])

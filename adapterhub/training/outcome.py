@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from adapterhub.adapter.directions import is_better
 from adapterhub.errors import UnknownName
-from adapterhub.tasks.task import Evaluation, Task, is_better
+from adapterhub.tasks.task import Evaluation, Task
 from adapterhub.training.config import TrainConfig
 from adapterhub.training.methods import State, TrainedModel
 

@@ -57,7 +57,7 @@ def metrics_of(outcome: Outcome, findings: Findings, inputs: LoopInputs) -> list
     metrics = [Metric(name=name, split="test", value=value,
                       n_rows=findings.evaluation.n_rows_of.get(name, findings.evaluation.n_rows),
                       interval=findings.intervals.get(name))
-               for name, value in findings.evaluation.metrics.items()]
+               for name, value in findings.metrics.items()]
     if outcome.metric:
         metrics.append(Metric(name=outcome.metric, split="validation", value=outcome.best_value,
                               n_rows=len(inputs.validation)))

@@ -94,7 +94,7 @@ def test_merge_publishes_a_version_with_parents_error_and_its_own_figures(traine
     assert done["reference"] == "a/merged@1"
     assert done["parents"] == [f"a/intents@sha256:{digest}" for digest in digests]
     assert 0 < done["relative_error"] < 1
-    assert set(done["metrics"]) == {"accuracy", "macro_f1"}
+    assert set(done["metrics"]) == {"accuracy", "macro_f1", "ece"}
     shown = trained("show", "a/merged", "--json").json["manifest"]
     assert shown["combination"]["weights"] == [0.7, 0.3]
     assert {metric["name"]: metric["value"] for metric in shown["metrics"]} == done["metrics"]

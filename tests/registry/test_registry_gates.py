@@ -21,7 +21,8 @@ class Scores:
 
     def __call__(self, folder: AdapterFolder, rows: bytes, file: str) -> Mapping[str, float]:
         self.asked.append((folder.manifest.training.seed, rows, file.partition(".")[2]))
-        return {"accuracy": self.by_seed[folder.manifest.training.seed]}
+        score = self.by_seed[folder.manifest.training.seed]
+        return {"accuracy": score, "ece": 1 - score}
 
 
 @pytest.fixture
@@ -115,8 +116,30 @@ def test_rows_changed_in_the_registry_are_found(registry: Registry, tmp_path: Pa
 
 def test_metric_that_the_task_does_not_have_is_named(registry: Registry, tmp_path: Path) -> None:
     registry.set_gate("a/b", "production", Limits(metric="acuracy", minimum=0.5), tmp_path / "eval.jsonl")
-    with pytest.raises(UnknownName, match=r"'acuracy'; known: accuracy\. Did you mean accuracy"):
+    with pytest.raises(UnknownName, match=r"'acuracy'; known: accuracy, ece\. Did you mean accuracy"):
         registry.promote("a/b@1", "production", evaluate=Scores(1.0))
+
+
+@pytest.mark.parametrize(("limits", "score", "words"), [
+    (Limits(metric="ece", maximum=0.25), 0.70, r"ece is 0\.3000, the gate asks at most 0\.25"),
+    (Limits(metric="ece", max_drop=0.02), 0.77, r"ece is 0\.2300, 0\.0300 above the incumbent's 0\.2000; the gate"),
+    (Limits(metric="ece", maximum=0.25, max_drop=0.02), float("nan"), "ece is nan, the gate asks.*is nan, nan above"),
+])
+def test_of_errors_a_gate_refuses_those_that_are_too_large(limits: Limits, score: float, words: str,
+                                                           registry: Registry, tmp_path: Path) -> None:
+    registry.promote("a/b@1", "production")
+    registry.set_gate("a/b", "production", limits, tmp_path / "eval.jsonl")
+    assert registry.promote("a/b@2", "production", evaluate=Scores(0.80, 0.95)).figures["candidate"] < 0.2
+    registry.rollback("a/b@production")
+    with pytest.raises(PromotionRefused, match=words):
+        registry.promote("a/b@2", "production", evaluate=Scores(0.80, score))
+
+
+def test_gate_that_asks_in_the_wrong_direction_is_refused() -> None:
+    with pytest.raises(InvalidConfig, match="ece is better when it is lower, so a least figure says nothing"):
+        Limits(metric="ece", minimum=0.1)
+    with pytest.raises(InvalidConfig, match="accuracy is better when it is higher"):
+        Limits(metric="accuracy", maximum=0.9)
 
 
 def test_gate_that_asks_nothing_or_has_no_rows_is_refused(registry: Registry, tmp_path: Path) -> None:

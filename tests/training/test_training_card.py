@@ -37,9 +37,10 @@ def test_front_matter_is_what_the_hub_reads(run_tiny: Callable[..., TrainResult]
     assert data.tags == ["adapterhub", "lora"]
     assert data.eval_results
     told = {(r.dataset_split, r.metric_name, r.metric_type): r.metric_value for r in data.eval_results}
-    metrics = result.evaluation.metrics
+    metrics = result.findings.metrics
     assert told == {("test", "accuracy", "accuracy"): round(metrics["accuracy"], 4),
                     ("test", "macro_f1", "f1"): round(metrics["macro_f1"], 4),
+                    ("test", "ece", "ece"): round(metrics["ece"], 4),
                     ("validation", "accuracy", "accuracy"): round(result.outcome.best_value, 4)}
     assert {(r.dataset_name, r.dataset_type, r.task_type) for r in data.eval_results} == {
         ("My rows", "my-rows", "text-classification")}
