@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapterhub.cli.output import guarded, json_option, print_json, registry_option
-from adapterhub.cli.run_settings import parse_columns
+from adapterhub.cli.run_settings import column_option, parse_columns
 from adapterhub.errors import InvalidConfig
 from adapterhub.progress import waiting
 
@@ -29,8 +29,7 @@ def output_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--publish", "name", metavar="NAMESPACE/NAME", help="Publish it as the next version of this."),
             click.option("--data", help="Rows with the right answers, to measure it on: a file, or a folder's test "
                          "part."),
-            click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN",
-                         help="A column with an uncommon name."),
+            column_option,
             click.option("--base", help=_BASE_HELP))):
         command = option(command)
     return command

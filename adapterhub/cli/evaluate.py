@@ -7,7 +7,7 @@ import click
 
 from adapterhub.cli.output import base_option, guarded, json_option, print_json, registry_option
 from adapterhub.cli.report import findings_facts, print_sections
-from adapterhub.cli.run_settings import parse_columns
+from adapterhub.cli.run_settings import column_option, parse_columns
 from adapterhub.errors import InvalidConfig
 from adapterhub.progress import waiting
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.command(epilog="Example: adapterhub evaluate support/intents@1 support/intents@2 --data rows.csv")
 @click.argument("adapters", nargs=-1, required=True)
 @click.option("--data", required=True, help="Rows with the right answers: a file, or a folder's test part.")
-@click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="A column with an uncommon name.")
+@column_option
 @click.option("--report", type=click.Path(path_type=Path), help="Write a page with pictures too: a .html or .md file.")
 @base_option
 @registry_option

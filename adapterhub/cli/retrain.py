@@ -8,6 +8,7 @@ import click
 
 from adapterhub.cli.feedback import chosen_feedback, opened_store, period_options, place_option
 from adapterhub.cli.output import guarded, json_option, print_json, print_table, registry_option
+from adapterhub.cli.run_settings import column_option, parse_columns
 from adapterhub.progress import waiting
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
               "train, validation and test, or a data set. They are divided as its run did.")
 @click.option("--alias", default="production", show_default=True,
               help="What moves to the new version, through its gate.")
-@click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="A column with an uncommon name.")
+@column_option
 @click.option("--epochs", type=int, help="Passes over the training rows.  [default: 8, with few rows more]")
 @click.option("--learning-rate", type=float, help="[default: the method's]")
 @click.option("--output", type=click.Path(path_type=Path), help="Keep the new folder here too, also where the gate "
@@ -42,7 +43,6 @@ def retrain(reference: str, data: str, alias: str, columns: tuple[str, ...], epo
     from adapterhub.adapter.reference import Reference
     from adapterhub.cli.gate_measure import measure_by_runtime
     from adapterhub.cli.places import open_places
-    from adapterhub.cli.run_settings import parse_columns
     from adapterhub.feedback.lessons import newest_lessons
     from adapterhub.feedback.reading import feedback_of
 

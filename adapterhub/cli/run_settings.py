@@ -70,6 +70,7 @@ _SHARED = {
     "--licence": _Shared("Of the data, for the card."),
     "--source": _Shared("Of the data, for the card."),
 }
+_COLUMN, _COLUMN_METAVAR, _COLUMN_TEXT = "--column", "FIELD=COLUMN", "A column with an uncommon name."
 
 
 def shared_settings(*options: str, told: Mapping[str, str] | None = None) -> Decorator:
@@ -84,9 +85,13 @@ def shared_settings(*options: str, told: Mapping[str, str] | None = None) -> Dec
 
 
 def column_setting(command: Callable[..., None]) -> Callable[..., None]:
-    """Add `--column`."""
-    return pairs_setting("--column", "columns", "A column with an uncommon name.", metavar="FIELD=COLUMN",
-                         parse=parse_columns)(command)
+    """Add `--column` to a command that makes a training run."""
+    return pairs_setting(_COLUMN, "columns", _COLUMN_TEXT, metavar=_COLUMN_METAVAR, parse=parse_columns)(command)
+
+
+def column_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Add `--column` to a command that reads rows and trains nothing by it: `columns`, for `parse_columns`."""
+    return click.option(_COLUMN, "columns", multiple=True, metavar=_COLUMN_METAVAR, help=_COLUMN_TEXT)(command)
 
 
 def rows_settings(command: Callable[..., None]) -> Callable[..., None]:
