@@ -13,7 +13,7 @@ from adapterhub.training.method_table import METHODS
 _KINDS = (("use_dora", "dora"), ("use_rslora", "rslora"))
 """Fields of PEFT's configuration that make LoRA another method."""
 _AS_THEY_ARE = ("weight_decay", "warmup", "max_grad_norm", "schedule", "precision", "pack", "learn_prompts", "metric",
-                "patience", "oversample", "remove_duplicates", "dropout")
+                "patience", "oversample", "remove_duplicates", "near_duplicates", "dropout")
 """Settings that a next version has too. Rate, epochs and rows per step are not: they follow from the rows at hand."""
 _OPTION = "method_options."
 _MOST_ANCESTORS = 1000

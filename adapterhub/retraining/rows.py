@@ -61,9 +61,12 @@ def retraining_rows(source: str, lessons: Iterable[Mapping[str, Any]], task: Tas
     `read_curated`, and DataError where no correction is left.
     """
     plan = SplitPlan(seed=manifest.training.seed, stratify_by=task.stratify_by)
-    is_cleaned = manifest.training.hyperparameters.get("remove_duplicates") is True
+    ran = manifest.training.hyperparameters
+    near = ran.get("near_duplicates")
     splits = read_curated(source, columns=task.columns, given=columns, plan=plan,
-                          curation=Curation(label_names=label_names or {}, is_cleaned=is_cleaned)).splits
+                          curation=Curation(label_names=label_names or {},
+                                            is_cleaned=ran.get("remove_duplicates") is True,
+                                            near_duplicates=near if isinstance(near, int | float) else None)).splits
     read, n_unreadable = _read_all(lessons, task, set(splits.train[0]))
     known = _labels_known(manifest.labels, task)
     good = [row for row in read if known(row)]

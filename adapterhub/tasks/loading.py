@@ -15,9 +15,9 @@ _CAUSAL = ("ForCausalLM", "LMHeadModel")
 def require_fitting(base: Base, task: Task) -> None:
     """Raise InvalidConfig for a task that a base of this kind cannot have, before anything is loaded or encoded."""
     name, needs_source = base.source.id, task.peft_task_type == "SEQ_2_SEQ_LM"
-    if base.config.is_encoder_decoder and not needs_source:
+    if base.config.is_encoder_decoder and task.peft_task_type in ("CAUSAL_LM", "SEQ_CLS"):
         raise InvalidConfig(f"{name} is an encoder-decoder, which {task.name} does not go with.",
-                            hint="Give --task text2text-generation, or a base that has no decoder of its own.")
+                            hint="Give --task text2text-generation, or a base that is no encoder-decoder.")
     if needs_source and not base.config.is_encoder_decoder:
         raise InvalidConfig(f"{name} is no encoder-decoder, which {task.name} needs.",
                             hint="Give --task text-generation for a causal base, or a base as T5 or BART.")

@@ -225,6 +225,13 @@ def test_task_that_a_base_of_this_kind_cannot_have_is_refused_before_training(
     assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
 
 
+def test_encoder_decoder_embeds_texts(base_of: Callable[[str], Base], tmp_path: Path, tiny_settings: Settings) -> None:
+    rows = [{"query": f"where is {i}", "answer": f"in {i}"} for i in range(20)]
+    config = replace(config_of(tmp_path, base_of("bart"), write_rows(tmp_path / "rows.jsonl", rows), epochs=1),
+                     task="sentence-similarity")
+    assert "mrr" in run_training(config, tiny_settings).evaluation.metrics
+
+
 def test_classes_by_a_causal_base_without_a_padding_token_are_refused(base_of: Callable[[str], Base], tmp_path: Path,
                                                                       tiny_settings: Settings) -> None:
     base = base_of("llama")
