@@ -1,11 +1,15 @@
 """The card: an adapter's README.md as a Hugging Face model card, filled in from what was measured."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from adapterhub.adapter.front_matter import front_matter
 from adapterhub.adapter.manifest import BaseFacts, DataFacts, MethodFacts, Metric, TrainingFacts
 from adapterhub.adapter.plain_text import made_harmless
+
+_COMMAND = re.compile(r"^```sh\n(.*?)\n```$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +66,20 @@ def render_card(facts: CardFacts) -> str:
         f"## Use it with stock PEFT\n\n```python\n{facts.usage}\n```\n",
     ]
     return made_harmless("\n".join(part for part in parts if part))
+
+
+def command_on(card: str) -> str:
+    """Return the command that a card tells to make its adapter again; empty where it tells none."""
+    found = _COMMAND.search(card)
+    return found[1] if found else ""
+
+
+def table_on(card: str, title: str) -> CardTable | None:
+    """Return the table of that title as a card has it; None where it has none."""
+    _, start, rest = card.partition(f"\n## {title}\n\n")
+    lines = [tuple(line.removeprefix("| ").removesuffix(" |").split(" | "))
+             for line in takewhile(lambda line: line.startswith("|"), rest.splitlines())]
+    return CardTable(title=title, header=lines[0], lines=lines[2:]) if start and len(lines) > 2 else None
 
 
 def _interval(metric: Metric) -> str:

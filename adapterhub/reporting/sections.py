@@ -17,6 +17,7 @@ from adapterhub.tasks.task import Evaluation
 _N_SEEN = 5
 _FEW = 4
 _INTERVAL = "95 % interval"
+CURVE_TITLE = "Learning curve"
 _INTERVAL_NOTE = ("Intervals tell what other rows of this kind may give: percentile bootstrap over the rows measured. "
                   "They say nothing of other seeds in training.")
 
@@ -41,7 +42,7 @@ def curve_section(curve: Curve, *, has_pictures: bool) -> Section:
     lines = [(f"{epoch.number}{' (kept)' if epoch.number == curve.best_epoch else ''}", figure(epoch.loss),
               *([("" if epoch.value is None else figure(epoch.value))] if curve.metric else []))
              for epoch in curve.epochs]
-    return Section(title="Learning curve", header=header, lines=lines,
+    return Section(title=CURVE_TITLE, header=header, lines=lines,
                    picture=draw_curve(curve) if has_pictures and curve.epochs else None)
 
 

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from adapterhub.adapter.card import CardFacts, CardTable, render_card
+from adapterhub.adapter.card import CardFacts, CardTable, command_on, render_card, table_on
 from adapterhub.adapter.directions import is_better
 from adapterhub.adapter.folder import CARD_FILE, read_folder
 from adapterhub.adapter.manifest import MANIFEST_FILE, FileFacts, Manifest
 from adapterhub.bases.load import Base
 from adapterhub.files import sha256_of_bytes, write_atomic
+from adapterhub.reporting.sections import CURVE_TITLE
 from adapterhub.tasks.task import Evaluation, Task
 from adapterhub.tasks.usage import usage_of
 
@@ -34,10 +35,14 @@ def write_card(folder: Path, task: Task, evaluation: Evaluation, base: Base,
                arms: Mapping[str, Mapping[str, float]], *, tables: Sequence[CardTable] = ()) -> None:
     """Write the card anew, with a table of other ways (arm -> metric -> value) behind it where there are any.
 
-    Raises InvalidFolder where the folder does not verify.
+    What only the run knew stays: its learning curve, where `tables` have none, and its command. Raises InvalidFolder
+    where the folder does not verify.
     """
-    manifest = read_folder(folder).manifest
-    data = f"{card_of(manifest, task, evaluation, base, tables=tables)}{_comparison(manifest, arms)}".encode()
+    manifest, before = read_folder(folder).manifest, (folder / CARD_FILE).read_text(encoding="utf-8")
+    curve = table_on(before, CURVE_TITLE)
+    kept = [curve] if curve and all(table.title != CURVE_TITLE for table in tables) else []
+    card = card_of(manifest, task, evaluation, base, tables=[*tables, *kept], command=command_on(before))
+    data = f"{card}{_comparison(manifest, arms)}".encode()
     facts = FileFacts(sha256=sha256_of_bytes(data), size_bytes=len(data))
     manifest = replace(manifest, files={**manifest.files, CARD_FILE: facts})
     write_atomic(folder / CARD_FILE, data)

@@ -11,8 +11,10 @@ from huggingface_hub import ModelCard
 
 from adapterhub.adapter.folder import CARD_FILE, read_folder
 from adapterhub.adapter.front_matter import HUB_LICENCES, hub_licence
+from adapterhub.adapter.manifest import MANIFEST_FILE, FileFacts
 from adapterhub.bases.load import Base
 from adapterhub.errors import InvalidFolder
+from adapterhub.files import sha256_of_bytes
 from adapterhub.tasks.table import find_task
 from adapterhub.tasks.task import ClassScore, Evaluation
 from adapterhub.training.describe import TITLE, write_card
@@ -117,6 +119,28 @@ def test_card_that_is_written_anew_has_one_comparison(folder: Path, tiny_base: B
     assert card_of(folder).count(TITLE) == 1
     assert "full fine-tuning" not in card_of(folder)
     assert "none of them does better" in card_of(folder)
+
+
+def test_what_only_the_run_knew_stays_on_a_card_that_is_written_anew(folder: Path, tiny_base: Base) -> None:
+    before = card_of(folder)
+    rewrite(folder, tiny_base, {})
+    rewrite(folder, tiny_base, {"bare base": {"accuracy": 0.0}})
+    after = card_of(folder)
+    for start, end in (("## Learning curve\n", "\n## "), ("```sh\nadapterhub train ", "```")):
+        kept = before.partition(start)[2].partition(end)[0]
+        assert kept
+        assert after.count(start) == 1
+        assert after.partition(start)[2].partition(end)[0] == kept
+
+
+def test_a_card_without_curve_and_command_gets_none(folder: Path, tiny_base: Base) -> None:
+    manifest, bare = read_folder(folder).manifest, b"# intents\n\nAn adapter.\n"
+    (folder / CARD_FILE).write_bytes(bare)
+    facts = FileFacts(sha256=sha256_of_bytes(bare), size_bytes=len(bare))
+    (folder / MANIFEST_FILE).write_bytes(replace(manifest, files={**manifest.files, CARD_FILE: facts}).to_bytes())
+    rewrite(folder, tiny_base, {})
+    assert "Learning curve" not in card_of(folder)
+    assert "```sh" not in card_of(folder)
 
 
 def test_card_without_a_comparison_has_no_empty_table(folder: Path, tiny_base: Base) -> None:
