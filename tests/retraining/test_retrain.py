@@ -146,6 +146,21 @@ def test_corrections_go_among_the_training_rows_and_never_into_the_held_out_ones
     assert not {row["text"] for row in found.splits.train} & {row["text"] for row in found.splits.test}
 
 
+def test_near_duplicates_that_the_first_run_left_out_stay_out(first: Path, tmp_path: Path) -> None:
+    from adapterhub.adapter.folder import read_folder
+
+    text = "the card that I ordered two weeks ago is not here yet, where is it now"
+    rows = write_rows(tmp_path / "rows.jsonl", [*({**row, "text": f"{i} {row['text']} {i + 99}"}
+                                                  for i, row in enumerate(intent_rows(3))),
+                                                *({"text": f"{text} {i}", "label": "card"} for i in range(9))])
+    task, manifest = find_task("text-classification"), read_folder(first).manifest
+    made = manifest.training.hyperparameters | {"remove_duplicates": True, "near_duplicates": 0.8}
+    manifest = replace(manifest, training=replace(manifest.training, hyperparameters=made))
+    splits = retraining_rows(str(rows), LESSONS, task, manifest, columns={}).splits
+    assert sum(row["text"].startswith(text) for part in (splits.train, splits.validation, splits.test)
+               for row in part) == 1
+
+
 def test_rows_of_words_and_tags_are_corrected_too(train_tiny: Callable[..., Path], tmp_path: Path) -> None:
     from adapterhub.adapter.folder import read_folder
 
