@@ -2,8 +2,9 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from adapterhub.data.formats import Table, table_of_dataset
 from adapterhub.errors import DataError
@@ -18,21 +19,27 @@ def may_be_dataset(source: str) -> bool:
 
 
 def load_tables(source: str) -> dict[str, Table]:
-    """Load every split of a data set; `org/name:config` names one of its configurations.
+    """Load every split of a data set; `org/name:config` names one of its configurations. Raises as `load_parts`."""
+    parts = load_parts(source)
+    return {part: table_of_dataset(parts[part], f"{source} {part}") for part in parts}
 
-    Raises DataError where it cannot be had: unknown, gated, offline, without this configuration.
+
+def load_parts(source: str) -> Mapping[str, Any]:
+    """Return the splits as `datasets.Dataset`: in its cache on the disk, written there once, and mapped from there.
+
+    Raises DataError where the data set cannot be had: unknown, gated, offline, without this configuration.
     """
     import datasets
 
     name, _, config = source.partition(":")
     with quiet_datasets():
         try:
-            splits = datasets.load_dataset(name, config or None)
+            splits: Mapping[str, Any] = datasets.load_dataset(name, config or None)
         except Exception as error:  # datasets and the Hub raise many kinds, all meaning: it cannot be had
             told = (str(error).strip().splitlines() or [type(error).__name__])[0][:160].rstrip(".")
             raise DataError(f"No such file, folder or Hugging Face data set: {source} ({told}).",
                             hint="Check the path or the name.") from error
-    return {part: table_of_dataset(splits[part], f"{source} {part}") for part in splits}
+    return splits
 
 
 @contextlib.contextmanager

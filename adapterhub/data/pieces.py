@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from adapterhub.data.formats import (
     Table,
@@ -48,6 +48,12 @@ def in_pieces(items: Iterable[Item], size: int = PIECE_ROWS) -> Iterator[list[It
     remaining = iter(items)
     while piece := list(islice(remaining, size)):
         yield piece
+
+
+def dataset_pieces(dataset: Any, source: str) -> Iterator[Table]:
+    """Yield the rows of a `datasets.Dataset`, which lie in a mapped file on the disk, as tables of PIECE_ROWS."""
+    for start in range(0, len(dataset), PIECE_ROWS):
+        yield table_of_dataset(dataset.select(range(start, min(start + PIECE_ROWS, len(dataset)))), source)
 
 
 def _text_pieces(path: Path, kind: str) -> Iterator[Table]:

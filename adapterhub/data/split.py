@@ -2,13 +2,13 @@
 
 import random
 from array import array
-from collections.abc import Mapping, MutableSequence, Sequence
+from collections.abc import Collection, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adapterhub.data.columns import Columns
 from adapterhub.data.digest import digest_of_parts, digest_of_rows
-from adapterhub.data.formats import Table, file_kind
+from adapterhub.data.formats import file_kind
 from adapterhub.data.hub import load_tables, may_be_dataset
 from adapterhub.data.read import Rows, read_rows, to_rows
 from adapterhub.errors import DataError
@@ -77,10 +77,11 @@ def read_test_rows(source: str, *, columns: Columns, given: Mapping[str, str]) -
     """
     path = Path(source)
     if not path.is_dir() and not is_file(source):
-        parts = _parts_of_dataset(load_tables(source))
+        tables = load_tables(source)
+        parts = _parts_among(tables)
         if "test" not in parts:
             raise DataError(f"{source} has no test part, it has {', '.join(parts)}.", hint="Give a file instead.")
-        return to_rows(parts["test"], columns=columns, given=given)
+        return to_rows(tables[parts["test"]], columns=columns, given=given)
     if path.is_dir():
         files = part_files(path)
         if "test" not in files:
@@ -184,14 +185,20 @@ def part_files(folder: Path) -> dict[str, Path]:
 
 def _read_hub(name: str, columns: Columns, given: Mapping[str, str]) -> dict[str, Rows]:
     tables = load_tables(name)
-    parts = _parts_of_dataset(tables)
+    return {part: to_rows(tables[own], columns=columns, given=given)
+            for part, own in parts_of_dataset(name, tables).items()}
+
+
+def parts_of_dataset(name: str, splits: Collection[str]) -> dict[str, str]:
+    """Return a data set's own names of its splits by part. Raises DataError where there is no train part."""
+    parts = _parts_among(splits)
     if "train" not in parts:
-        raise DataError(f"{name} has no train part, it has {', '.join(tables)}.", hint="Choose another data set.")
-    return {part: to_rows(table, columns=columns, given=given) for part, table in parts.items()}
+        raise DataError(f"{name} has no train part, it has {', '.join(splits)}.", hint="Choose another data set.")
+    return parts
 
 
-def _parts_of_dataset(tables: Mapping[str, Table]) -> dict[str, Table]:
-    return {part: tables[found[0]] for part, names in _NAMES.items() if (found := [n for n in names if n in tables])}
+def _parts_among(splits: Collection[str]) -> dict[str, str]:
+    return {part: found[0] for part, names in _NAMES.items() if (found := [own for own in names if own in splits])}
 
 
 def is_file(source: str) -> bool:

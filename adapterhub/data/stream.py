@@ -8,19 +8,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, Protocol, overload
 
 from adapterhub.data.columns import Columns, match_columns
 from adapterhub.data.curate import Curation, Division, divide, report_on
 from adapterhub.data.digest import RowsDigest
 from adapterhub.data.duplicates import REMOVED
-from adapterhub.data.formats import reading_errors, require_kind
+from adapterhub.data.formats import Table, reading_errors, require_kind
+from adapterhub.data.hub import load_parts
 from adapterhub.data.labels import labels_in, rename_labels, require_renamed
 from adapterhub.data.near_duplicates import shingles_for
-from adapterhub.data.pieces import read_pieces
+from adapterhub.data.pieces import dataset_pieces, read_pieces
 from adapterhub.data.read import Rows, to_rows
 from adapterhub.data.report import DataReport, PartReport
-from adapterhub.data.split import PARTS, SplitPlan, is_file, part_files
+from adapterhub.data.split import PARTS, SplitPlan, is_file, part_files, parts_of_dataset
 from adapterhub.data.survey import Survey
 from adapterhub.errors import DataError
 
@@ -32,18 +33,50 @@ class _Found(NamedTuple):
     row: dict[str, Any]
 
 
+class Pieces(Protocol):
+    """The rows of one part on the disk."""
+
+    def read(self) -> Iterator[Table]:
+        """Yield them in pieces, from the first on. Raises DataError, where a fault is reached."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilePieces:
+    """Those of a file."""
+
+    file: Path
+    stamp: tuple[int, int]
+    """Its size and time of change when it was opened first."""
+
+    def read(self) -> Iterator[Table]:
+        """Yield them; at the end DataError is raised where the file is not what it was."""
+        yield from read_pieces(self.file)
+        if _stamp_of(self.file) != self.stamp:
+            raise DataError(f"{self.file} was changed while it was read.", hint="Use a copy that nothing writes to.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetPieces:
+    """Those of a data set, which `datasets` keeps in its cache."""
+
+    dataset: Any
+    name: str
+
+    def read(self) -> Iterator[Table]:
+        """Yield them."""
+        yield from dataset_pieces(self.dataset, self.name)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Files, and how their rows are read."""
+    """Where rows lie, and how they are read."""
 
     name: str
-    files: Mapping[str, Path]
-    """By part; a single file stands under `train`."""
+    parts: Mapping[str, Pieces]
+    """What is in one file alone stands under `train`."""
     columns: Columns
     given: Mapping[str, str]
     label_names: Mapping[str, str]
-    stamps: Mapping[str, tuple[int, int]]
-    """Size and time of change of each part's file when it was opened first."""
 
     def rows(self) -> Iterator[_Found]:
         """Read all rows, part by part.
@@ -51,19 +84,16 @@ class Source:
         Raises DataError as `read_rows`, where a fault is reached, and at a file's end where it is not what it was.
         """
         for number, part in enumerate(PARTS):
-            if part in self.files:
+            if part in self.parts:
                 for row in self._rows_as_they_are(part):
                     yield _Found(number, rename_labels(row, self.label_names) if self.label_names else row)
 
     def labels(self) -> set[str]:
         """Return every label under its old name."""
-        return {label for part in self.files for row in self._rows_as_they_are(part) for label in labels_in(row)}
+        return {label for part in self.parts for row in self._rows_as_they_are(part) for label in labels_in(row)}
 
     def _rows_as_they_are(self, part: str) -> Iterator[dict[str, Any]]:
-        yield from _read(self.files[part], self.columns, self.given)
-        if _stamp_of(self.files[part]) != self.stamps[part]:
-            raise DataError(f"{self.files[part]} was changed while it was read.",
-                            hint="Use a copy that nothing writes to.")
+        yield from _read(self.parts[part].read(), self.columns, self.given)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,9 +147,9 @@ class PartRows(Sequence[dict[str, Any]]):
 
 def read_streamed(source: str, *, columns: Columns, given: Mapping[str, str], plan: SplitPlan,
                   curation: Curation) -> Streamed:
-    """Look through a file, or a folder with train/validation/test files, and divide its rows.
+    """Look through a file, a folder with train/validation/test files, or a data set, and divide its rows.
 
-    Raises as `read_curated`; DataError for a data set, and for a kind of file that cannot be read in pieces.
+    Raises as `read_curated`; DataError for a kind of file that cannot be read in pieces.
     """
     shingles = shingles_for(curation.near_duplicates)
     stream = _open(source, columns, given, curation)
@@ -128,7 +158,7 @@ def read_streamed(source: str, *, columns: Columns, given: Mapping[str, str], pl
     survey = Survey(label_field=plan.stratify_by, shingles=shingles)
     for found in stream.rows():
         survey.add(found.row, found.part)
-    division = divide(survey, plan, curation, present=stream.files)
+    division = divide(survey, plan, curation, present=stream.parts)
     counts = [Counter[str]() for _ in PARTS]
     digests = [RowsDigest() for _ in PARTS]
     for found, part in _with_parts(stream, division):
@@ -153,12 +183,14 @@ def _open(source: str, columns: Columns, given: Mapping[str, str], curation: Cur
     elif is_file(source):
         name, files = path.name.partition(".")[0], {"train": path}
     else:
-        raise DataError(f"{source} is a data set of the Hugging Face Hub, which is not read in pieces.",
-                        hint="Leave out --stream, or save it as parquet files.")
+        splits = load_parts(source)
+        parts: Mapping[str, Pieces] = {part: DatasetPieces(dataset=splits[own], name=f"{source} {own}")
+                                       for part, own in parts_of_dataset(source, splits).items()}
+        return Source(name=source, parts=parts, columns=columns, given=given, label_names=curation.label_names)
     for file in files.values():
         require_kind(file)
-    return Source(name=name, files=files, columns=columns, given=given, label_names=curation.label_names,
-                  stamps={part: _stamp_of(file) for part, file in files.items()})
+    return Source(name=name, columns=columns, given=given, label_names=curation.label_names,
+                  parts={part: FilePieces(file=file, stamp=_stamp_of(file)) for part, file in files.items()})
 
 
 def _with_parts(source: Source, division: Division) -> Iterator[tuple[_Found, int]]:
@@ -172,10 +204,10 @@ def _stamp_of(file: Path) -> tuple[int, int]:
     return facts.st_size, facts.st_mtime_ns
 
 
-def _read(path: Path, columns: Columns, given: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """Yield a file's rows; its first piece settles which columns are read and which optional fields there are."""
+def _read(pieces: Iterator[Table], columns: Columns, given: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Yield a part's rows; its first piece settles which columns are read and which optional fields there are."""
     settled, number = columns, 1
-    for table in read_pieces(path):
+    for table in pieces:
         if number > 1:  # what one piece of a file of objects lacks is a value that is missing, not a column
             table = replace(table, names=list(dict.fromkeys([*table.names, *given.values()])))
         rows = to_rows(table, columns=settled, given=given, first_number=number)
@@ -186,7 +218,7 @@ def _read(path: Path, columns: Columns, given: Mapping[str, str]) -> Iterator[di
             settled = Columns(required=tuple(given), optional=tuple(
                 name for name in chosen.optional if name not in given))
         elif more := rows[0].keys() - given.keys():
-            raise DataError(f"{path}: row {number} has a {min(more)}, and the rows before it have none.",
+            raise DataError(f"{table.source}: row {number} has a {min(more)}, and the rows before it have none.",
                             hint="Mend or remove these rows.")
         yield from rows
         number += table.n_rows

@@ -98,6 +98,39 @@ def test_a_file_that_changes_while_it_is_read_is_told(change: Callable[[str], st
         list(streamed.rows_of("train"))
 
 
-def test_a_data_set_of_the_hub_is_refused_with_what_can_be_done() -> None:
-    with pytest.raises(DataError, match=r"not read in pieces\. Leave out --stream"):
+def hub_with(monkeypatch: pytest.MonkeyPatch, folder: Path, parts: dict[str, Rows]) -> None:
+    """Put a data set on a hub of this process, with labels as numbered classes, in files as `datasets` maps them."""
+    import datasets
+
+    names = sorted({row["label"] for rows in parts.values() for row in rows})
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)})
+    for part, rows in parts.items():
+        datasets.Dataset.from_list(rows, features=features).save_to_disk(folder / part)
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, config: datasets.DatasetDict(
+        {part: datasets.load_from_disk(folder / part) for part in parts}))
+
+
+@pytest.mark.parametrize("is_cleaned", [False, True])
+def test_a_data_set_of_the_hub_is_read_as_in_memory(is_cleaned: bool, tmp_path: Path,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    hub_with(monkeypatch, tmp_path, {"train": rows_with_doubles(), "test": intent_rows(3)[::5]})
+    given = {"columns": TEXTS, "given": {}, "plan": BY_LABEL,
+             "curation": Curation(is_cleaned=is_cleaned, label_names={"card": "loan"})}
+    whole, streamed = read_curated("someone/rows:small", **given), read_streamed("someone/rows:small", **given)
+    require_equal(whole, streamed)
+    assert streamed.report.name == "someone/rows:small"
+    assert whole.report.n_repeated == 2
+    assert streamed.rows_of("train")[0]["label"] in ("loan", "travel")
+
+
+def test_a_row_at_fault_in_a_data_set_is_told_by_its_part_and_number(tmp_path: Path,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    hub_with(monkeypatch, tmp_path, {"train": [*intent_rows(3)[:20], {"text": "", "label": "card"}]})
+    with pytest.raises(DataError, match=r"^someone/rows train: row 21 has no text"):
+        read_streamed("someone/rows", columns=TEXTS, given={}, plan=BY_LABEL, curation=Curation())
+
+
+def test_a_data_set_without_train_has_nothing_to_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub_with(monkeypatch, tmp_path, {"extra": intent_rows(3)})
+    with pytest.raises(DataError, match="someone/rows has no train part, it has extra"):
         read_streamed("someone/rows", columns=TEXTS, given={}, plan=BY_LABEL, curation=Curation())
