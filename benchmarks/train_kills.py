@@ -4,6 +4,7 @@ Processes are forked from one that has imported everything; each is killed by SI
 that was drawn, and the next one goes on from what it left.
 """
 
+import itertools
 import multiprocessing
 import os
 import random
@@ -48,15 +49,23 @@ def largest_difference(config_for: Callable[[str], TrainConfig], n_kills: int, s
     _run(whole, "new", None)
     expected = load_file(whole.output / WEIGHTS_FILE)
     worst, n_done = 0.0, 0
-    while n_done < n_kills:
-        config = config_for(f"killed-{n_done}")
+    for number in itertools.count():
+        if n_done >= n_kills:
+            break
+        config = config_for(f"killed-{number}")
         for _ in range(min(KILLS_PER_RUN, n_kills - n_done)):
-            n_done += _run(config, _start(config), drawn.randint(1, 12))
-            tell(n_done)
-        _run(config, _start(config), None)
+            if not _is_done(config):  # it may end before its step comes
+                n_done += _run(config, _start(config), drawn.randint(1, 12))
+                tell(n_done)
+        if not _is_done(config):
+            _run(config, _start(config), None)
         found = load_file(config.output / WEIGHTS_FILE)
         worst = max(worst, *(float((found[name] - expected[name]).abs().max()) for name in expected))
     return worst, n_done
+
+
+def _is_done(config: TrainConfig) -> bool:
+    return (config.output / WEIGHTS_FILE).exists()
 
 
 def _start(config: TrainConfig) -> Start:
