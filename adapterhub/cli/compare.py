@@ -24,11 +24,12 @@ from adapterhub.settings import Settings
 @click.option("--price", "price_per_hour", type=float, help="Of this machine for an hour: the report tells money.")
 @click.option("--output", type=click.Path(path_type=Path), default=Path("compared"), show_default=True,
               help="A folder for results and report; what is there is not run again.")
+@click.option("--report-only", is_flag=True, help="Run nothing: write the report of the results that are there so far.")
 @json_option
 @guarded
 def compare(suite: str | None, task: str | None, data: str | None, base: str, arms: tuple[str, ...], epochs: int,
             batch_size: int, max_length: int, n_seeds: int, price_per_hour: float | None, output: Path,
-            as_json: bool) -> None:
+            report_only: bool, as_json: bool) -> None:
     """Measure what adapters save against full fine-tuning, and write a report.
 
     Stopped with Ctrl-C it goes on where it was when it is called again with the same --output.
@@ -47,7 +48,7 @@ def compare(suite: str | None, task: str | None, data: str | None, base: str, ar
         assert task is not None and data is not None, "checked above"
         chosen = own_suite(ComparedTask(name=parse_data_name(data), task=task, data=data, epochs=epochs, base=base,
                                         batch_size=batch_size, max_length=max_length), arms, n_seeds)
-    written = compare_and_report(chosen, output, settings, price_per_hour=price_per_hour)
+    written = compare_and_report(chosen, output, settings, price_per_hour=price_per_hour, is_run=not report_only)
     if as_json:
         print_json(written.to_dict())
         return

@@ -4,9 +4,10 @@ import base64
 import html
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from markdown_it import MarkdownIt
 
@@ -96,19 +97,24 @@ def _written(compared: Compared) -> tuple[str, dict[str, bytes]]:
 
 
 def _measured_on(compared: Compared) -> str:
-    machine, found = ((compared.results[0].machine, compared.results[0].versions) if compared.results else
-                      (describe_machine(), versions()))
+    machines = {str(result.machine.get("processor")): result.machine for result in compared.results}
+    told = " or ".join(map(_machine, machines.values())) or _machine(describe_machine())
+    found = compared.results[0].versions if compared.results else versions()
     libraries = ", ".join(f"{name} {version}" for name, version in sorted(found.items()))
     seeds = sorted({result.figures.seed for result in compared.results})
     energy = compared.results[0].figures.energy_counter if compared.results else NOT_MEASURABLE
-    return (f"Measured on {machine.get('processor')}, {machine.get('threads')} processors, "
-            f"OMP_NUM_THREADS={machine.get('OMP_NUM_THREADS') or 'unset'}, "
-            f"{machine.get('memory_bytes', 0) / 1e9:.0f} GB, with {libraries}; seeds {', '.join(map(str, seeds))}. "
+    return (f"Measured on {told}, with {libraries}; seeds {', '.join(map(str, seeds))}. "
             "Each arm ran in a process of its own, step by step in turn with the others, at its own learning rate. "
             "Memory is the highest resident set above what the process had before it loaded the base, in the first "
             "epoch, with freed memory given back at once; steps are timed in later epochs, with freed memory kept, in "
             "seconds of processors, since the clock also tells who else computes. "
             f"Energy: {energy if energy != NOT_MEASURABLE else NOT_MEASURABLE + ' (no NVML, no readable RAPL)'}.")
+
+
+def _machine(machine: Mapping[str, Any]) -> str:
+    return (f"{machine.get('processor')}, {machine.get('threads')} processors, "
+            f"OMP_NUM_THREADS={machine.get('OMP_NUM_THREADS') or 'unset'}, "
+            f"{machine.get('memory_bytes', 0) / 1e9:.0f} GB")
 
 
 def _table_of_arms(arms: Sequence[ArmSummary]) -> str:
@@ -133,7 +139,18 @@ def _note_of_arms(arms: Sequence[ArmSummary]) -> str:
     interval = ("± is the 95 % interval of the mean by Student's t." if n > 1 else
                 "One seed: differences of a point or two are no results.")
     return (f"{interval} In brackets: the share of full fine-tuning's. Times are those of steps, with what is run "
-            "ahead of them. A checkpoint is counted: the trained tensors and AdamW's two figures for each, in float32.")
+            "ahead of them. A checkpoint is counted: the trained tensors and AdamW's two figures for each, in float32. "
+            f"{_processors(arms)}").rstrip()
+
+
+def _processors(arms: Sequence[ArmSummary]) -> str:
+    """Say where arms' memory and times were measured, if one was measured elsewhere than the others."""
+    by_processor: dict[str, list[str]] = {}
+    for arm in arms:
+        by_processor.setdefault(arm.processor, []).append(arm.title)
+    where = "; ".join(f"{', '.join(titles)} on {processor}" for processor, titles in by_processor.items())
+    return f"Memory and times are of: {where}. Times of different processors do not compare." if (
+        len(by_processor) > 1) else f"Memory and times are of {next(iter(by_processor))}."
 
 
 def _table_of_parts(arms: Sequence[ArmSummary]) -> str:

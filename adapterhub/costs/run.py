@@ -7,11 +7,12 @@ from typing import Any
 
 from adapterhub.costs.compare import grid_of, run_comparison
 from adapterhub.costs.report import Compared, write_report
-from adapterhub.costs.results import ResultsFolder
+from adapterhub.costs.results import Result, ResultsFolder
 from adapterhub.costs.serving import ServedTasks, measure_serving
 from adapterhub.costs.suites import Suite
 from adapterhub.costs.summary import summarise
 from adapterhub.costs.words import when_to_use_which
+from adapterhub.errors import DataError
 from adapterhub.progress import ShowProgress, progress_bar
 from adapterhub.registry import open_registries
 from adapterhub.settings import Settings
@@ -45,12 +46,16 @@ class Written:
 
 
 def compare_and_report(suite: Suite, place: Path, settings: Settings, *, price_per_hour: float | None = None,
-                       show: ShowProgress = progress_bar) -> Written:
-    """Run what is missing of a comparison, and write its report into `place`. Raises as `run_comparison`."""
-    results = run_comparison(suite, place, settings, show)
+                       is_run: bool = True, show: ShowProgress = progress_bar) -> Written:
+    """Run what is missing of a comparison, and write its report into `place`.
+
+    With `is_run` false nothing is run, and the report is of what is there. Raises as `run_comparison`; DataError where
+    nothing is there then.
+    """
     folder = ResultsFolder(place)
+    results = run_comparison(suite, place, settings, show) if is_run else _results_there(suite, folder)
     served = [ServedTasks(**one) for one in folder.noted("served") or []]
-    if not served and suite.served:
+    if not served and suite.served and is_run:
         served = _serve(suite, settings)
         folder.note("served", [asdict(one) for one in served])
     compared = Compared(suite=suite.name, results=results, grid=grid_of(place), served=served,
@@ -59,6 +64,15 @@ def compare_and_report(suite: Suite, place: Path, settings: Settings, *, price_p
     written = Written(compared=compared, page=write_report(compared, place))
     folder.note("summary", {**written.to_dict(), "page": written.page.name})
     return written
+
+
+def _results_there(suite: Suite, folder: ResultsFolder) -> list[Result]:
+    order = {task.name: place for place, task in enumerate(suite.tasks)}
+    results = [result for result in folder.read_all() if result.task in order]
+    if not results:
+        raise DataError(f"{folder.path} has no result of this comparison yet.",
+                        hint="Leave out --report-only, or give the --output that it was run with.")
+    return sorted(results, key=lambda result: order[result.task])
 
 
 def _serve(suite: Suite, settings: Settings) -> list[ServedTasks]:

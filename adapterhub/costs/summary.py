@@ -2,7 +2,8 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from adapterhub.costs.arms import ARMS
@@ -57,6 +58,8 @@ class ArmSummary:
     curves: tuple[tuple[tuple[float, float], ...], ...]
     """For each seed, seconds and the validation metric after each epoch."""
     n_test_rows: int = 0
+    processor: str = ""
+    """On which memory and times were measured; quality is of all seeds, wherever they ran."""
 
 
 NEAR = 0.005
@@ -68,7 +71,25 @@ def summarise(results: Sequence[Result], task: str) -> list[ArmSummary]:
     full = arms.get("full", [])
     target = statistics.fmean(max(_values(result), default=0.0) for result in full) - NEAR if full else None
     order = {name: place for place, name in enumerate(ARMS)}
-    return [_summary(name, arms[name], target) for name in sorted(arms, key=lambda name: order.get(name, len(order)))]
+    alike = _measured_alike(arms)
+    return [_summary(name, arms[name], alike[name], target)
+            for name in sorted(arms, key=lambda name: order.get(name, len(order)))]
+
+
+def _measured_alike(arms: Mapping[str, Sequence[Result]]) -> dict[str, list[Result]]:
+    """Return each arm's results on the processor that most arms were run on, else all that it has.
+
+    A comparison that was stopped may go on elsewhere; times of two kinds of processor give no ratio.
+    """
+    n_arms = Counter(name for results in arms.values() for name in {_processor(result) for result in results})
+    n_results = Counter(_processor(result) for results in arms.values() for result in results)
+    chosen = max(n_arms, key=lambda name: (n_arms[name], n_results[name]))
+    return {name: [result for result in results if _processor(result) == chosen] or list(results)
+            for name, results in arms.items()}
+
+
+def _processor(result: Result) -> str:
+    return str(result.machine.get("processor", ""))
 
 
 def mean_of(values: Sequence[float]) -> Mean:
@@ -81,16 +102,18 @@ def mean_of(values: Sequence[float]) -> Mean:
     return Mean(value=statistics.fmean(values), half_width=width, n=len(values))
 
 
-def _summary(name: str, results: Sequence[Result], target: float | None) -> ArmSummary:
-    figures = [result.figures for result in results]
-    first = figures[0]
+def _summary(name: str, results: Sequence[Result], alike: Sequence[Result], target: float | None) -> ArmSummary:
+    """Return one line: quality from `results`, memory and times from those measured `alike`."""
+    figures, first = [result.figures for result in alike], results[0].figures
     metric = next(iter(first.metrics), "")
-    near = [_seconds_to(result, target) for result in results] if target is not None else []
-    best = [found for result in results if (found := _seconds_to(result, max(_values(result), default=math.inf)))]
+    near = [_seconds_to(result, target) for result in alike] if target is not None else []
+    best = [found for result in alike if (found := _seconds_to(result, max(_values(result), default=math.inf)))]
     joules = [one.energy_joules for one in figures if one.energy_joules is not None]
     return ArmSummary(
-        arm=name, title=ARMS[name].title if name in ARMS else name, seeds=tuple(one.seed for one in figures),
-        learning_rate=first.learning_rate, metric=metric, quality=mean_of([one.metrics[metric] for one in figures]),
+        arm=name, title=ARMS[name].title if name in ARMS else name,
+        seeds=tuple(result.figures.seed for result in results), processor=_processor(alike[0]),
+        learning_rate=first.learning_rate, metric=metric,
+        quality=mean_of([result.figures.metrics[metric] for result in results]),
         trained_parameters=first.trained_parameters, total_parameters=first.total_parameters,
         disk_bytes=first.disk_bytes, checkpoint_bytes=first.parts.checkpoint if first.parts else 0,
         peak_memory_bytes=min(one.peak_memory_bytes for one in figures),

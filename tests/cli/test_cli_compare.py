@@ -42,6 +42,7 @@ def test_bad_estimate_is_one_sentence_and_exit_2(cli: Cli, tiny_base_folder: Pat
     (("--data", "rows.csv"), "Give either --suite, or --task and --data"),
     (("--task", "text-classification", "--data", "absent.csv"), "absent.csv"),
     (("--task", "text-classification", "--data", "absent.csv", "--arm", "lorra"), "lorra"),
+    (("--suite", "quick", "--report-only"), "has no result of this comparison yet"),
 ])
 def test_bad_comparison_is_one_sentence_and_exit_2(cli: Cli, tmp_path: Path, given: tuple[object, ...],
                                                    sentence: str) -> None:

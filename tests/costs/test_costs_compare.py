@@ -83,6 +83,21 @@ def test_report_stands_alone_and_says_what_it_was_measured_on(written: Written) 
     assert (written.page.parent / "memory-intents.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_report_can_be_written_of_what_is_there_so_far(suite: Suite, written: Written, tiny_settings: Settings,
+                                                       tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapterhub.costs.compare.run_arms", lambda *_, **__: pytest.fail("an arm was started"))
+    place = tmp_path / "stopped"
+    (place / "intents").mkdir(parents=True)
+    for name in ("full--seed0.json", "lora-r2--seed0.json"):
+        (place / "intents" / name).write_bytes((written.page.parent / "intents" / name).read_bytes())
+    longer = replace(suite, seeds=(0, 1), served="support/banking77", grid_batches=(8,))
+    report = compare_and_report(longer, place, tiny_settings, is_run=False)
+    assert [arm["arm"] for arm in report.to_dict()["tasks"]["intents"]] == ["full", "lora-r2"]
+    assert report.page.exists()
+    with pytest.raises(DataError, match="has no result of this comparison yet"):
+        compare_and_report(longer, tmp_path / "empty", tiny_settings, is_run=False)
+
+
 def test_rate_with_the_best_validation_metric_is_taken_once_found(suite: Suite, tmp_path: Path,
                                                                   result: Callable[..., Result],
                                                                   monkeypatch: pytest.MonkeyPatch,
@@ -155,6 +170,20 @@ def test_summary_has_intervals_and_time_to_fulls_quality(result: Callable[..., R
     assert adapter.near_seconds == pytest.approx(2.0)  # of two epochs of ten steps
     assert full.near_seconds is None, "one of its seeds stays more than half a point below the mean of the best"
     assert mean_of([0.5]).half_width is None
+
+
+def test_costs_are_of_one_processor_and_quality_of_all_seeds(result: Callable[..., Result], tmp_path: Path) -> None:
+    elsewhere = {"processor": "Q", "threads": 2, "memory_bytes": 8e9}
+    results = [result("full", 0.90, step=0.2), result("full", 0.92, step=9.0, seed=1), result("lora-r8", 0.92),
+               result("head", 0.5, step=9.0)]
+    results = [replace(one, machine=elsewhere) if one.figures.step_seconds == 9.0 else one for one in results]
+    full, head, adapter = summarise(results, "intents")
+    assert (full.step_seconds, full.processor, full.quality.value) == (0.2, "P", pytest.approx(0.91))
+    assert (adapter.step_seconds, adapter.processor, adapter.seeds) == (0.1, "P", (0,))
+    assert (head.step_seconds, head.processor) == (9.0, "Q"), "it ran nowhere else"
+    report = write_report(Compared(suite="own", results=results), tmp_path).with_suffix(".md").read_text()
+    assert "head only on Q. Times of different processors do not compare." in report
+    assert "P, 2 processors" in report and "Q, 2 processors" in report
 
 
 def test_arm_that_the_table_does_not_know_comes_last_under_its_own_name(result: Callable[..., Result]) -> None:
