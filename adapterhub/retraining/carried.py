@@ -7,13 +7,14 @@ from typing import Any
 from adapterhub.adapter.folder import AdapterFolder
 from adapterhub.adapter.manifest import Manifest
 from adapterhub.adapter.peft_config import CONFIG_FILE
+from adapterhub.data.split import FRACTIONS
 from adapterhub.registry import Registry
 from adapterhub.training.method_table import METHODS
 
 _KINDS = (("use_dora", "dora"), ("use_rslora", "rslora"))
 """Fields of PEFT's configuration that make LoRA another method."""
 _AS_THEY_ARE = ("weight_decay", "warmup", "max_grad_norm", "schedule", "precision", "pack", "learn_prompts", "metric",
-                "patience", "oversample", "remove_duplicates", "near_duplicates", "dropout")
+                "patience", "oversample", "remove_duplicates", "near_duplicates", "dropout", "remember_lower")
 """Settings that a next version has too. Rate, epochs and rows per step are not: they follow from the rows at hand."""
 _OPTION = "method_options."
 _MOST_ANCESTORS = 1000
@@ -28,9 +29,18 @@ def carried_settings(folder: AdapterFolder) -> dict[str, Any]:
     if isinstance(weights := known.get("class_weights"), str):
         listed = listed_pairs(weights)
         settings["class_weights"] = {label: float(weight) for label, weight in listed.items()} or weights
-    return settings | {"targets": list(manifest.method.target_modules),
+    return settings | {"fractions": list(fractions_of(manifest)), "targets": list(manifest.method.target_modules),
                        "max_length": manifest.head.max_length, "seed": manifest.training.seed,
                        "licence": manifest.data.licence, "source": manifest.data.source}
+
+
+def fractions_of(manifest: Manifest) -> tuple[float, float, float]:
+    """Return the shares by which the version's rows were divided; those by default where its manifest has none."""
+    given = manifest.training.hyperparameters.get("fractions")
+    if not isinstance(given, str):
+        return FRACTIONS
+    train, validation, test = map(float, given.split(", "))
+    return train, validation, test
 
 
 def label_names_of(manifest: Manifest, path: str, registry: Registry) -> dict[str, str]:

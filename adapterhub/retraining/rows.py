@@ -16,6 +16,7 @@ from adapterhub.data.split import SplitPlan, Splits
 from adapterhub.errors import DataError
 from adapterhub.feedback.records import CORRECTION_FIELDS
 from adapterhub.files import canonical_json
+from adapterhub.retraining.carried import fractions_of
 from adapterhub.tasks.task import Task
 
 HELD_OUT = 0.2
@@ -60,7 +61,7 @@ def retraining_rows(source: str, lessons: Iterable[Mapping[str, Any]], task: Tas
     `label_names` are the names that labels of the given rows get; corrections have them already. Raises as
     `read_curated`, and DataError where no correction is left.
     """
-    plan = SplitPlan(seed=manifest.training.seed, stratify_by=task.stratify_by)
+    plan = SplitPlan(fractions=fractions_of(manifest), seed=manifest.training.seed, stratify_by=task.stratify_by)
     ran = manifest.training.hyperparameters
     near = ran.get("near_duplicates")
     splits = read_curated(source, columns=task.columns, given=columns, plan=plan,

@@ -12,6 +12,7 @@ from tiny import entity_rows, intent_rows, write_rows
 
 from adapterhub.adapter.folder import AdapterFolder
 from adapterhub.cli.gate_measure import measure_by_runtime
+from adapterhub.data.split import SplitPlan, read_splits
 from adapterhub.errors import AdapterHubError, AdapterNotFound, DataError, InvalidConfig, PromotionRefused
 from adapterhub.registry import Limits, Registry
 from adapterhub.retraining.retrain import RetrainPlan, retrain
@@ -144,6 +145,20 @@ def test_corrections_go_among_the_training_rows_and_never_into_the_held_out_ones
     assert [row for row in found.splits.train if row["text"] == known["text"]] == [changed]
     assert found.splits.test == before.splits.test
     assert not {row["text"] for row in found.splits.train} & {row["text"] for row in found.splits.test}
+
+
+def test_rows_are_divided_by_the_shares_of_the_first_run(train_tiny: Callable[..., Path], rows: Path,
+                                                         tmp_path: Path) -> None:
+    from adapterhub.adapter.folder import read_folder
+
+    task, shares = find_task("text-classification"), (0.5, 0.2, 0.3)
+    folder = read_folder(train_tiny(tmp_path / "adapter", task.name, str(rows), fractions=shares))
+    ran = read_splits(str(rows), columns=task.columns, given={}, plan=SplitPlan(
+        fractions=shares, seed=folder.manifest.training.seed, stratify_by=task.stratify_by))
+    found = retraining_rows(str(rows), LESSONS, task, folder.manifest, columns={}).splits
+    assert (found.validation, found.test) == (ran.validation, ran.test)
+    assert found.test != retraining_rows(str(rows), LESSONS, task, replace(folder.manifest, training=replace(
+        folder.manifest.training, hyperparameters={})), columns={}).splits.test
 
 
 def test_near_duplicates_that_the_first_run_left_out_stay_out(first: Path, tmp_path: Path) -> None:

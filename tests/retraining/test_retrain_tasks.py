@@ -24,7 +24,7 @@ CASES: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any
     "sentence-similarity": (pair_rows(), [{"query": f"what {i}", "answer": f"soup {i}"} for i in range(3)],
                             {"weight_decay": 0.1}, "mrr"),
     "question-answering": (answer_rows(), [{"question": "where is eva", "context": "eva is in lima .",
-                                            "answers": ["lima"]}], {"schedule": "cosine"}, "f1"),
+                                            "answers": ["lima"]}], {"schedule": "cosine", "fractions": (0.5, 0.25, 0.25)}, "f1"),
     "text-generation": (PROMPTS, [{"prompt": "where is c", "completion": "in c"}],
                         {"pack": True, "learn_prompts": True}, "token_accuracy"),
     "text-generation of chats": (CHATS, [{"messages": [{"role": "user", "content": "c"},
@@ -94,13 +94,13 @@ def test_next_version_is_trained_as_the_published_one_was(name: str, make: Make,
 
 @pytest.mark.parametrize(("method", "settings"), [
     ("dora", {"alpha": 3.0}), ("ia3", {"rank": None}), ("loraplus", {"dropout": 0.1}),
-    ("lora", {"method_options": {"bias": "lora_only"}})])
+    ("lora", {"method_options": {"bias": "lora_only"}}), ("lora", {"upper_layers": 1, "remember_lower": True})])
 def test_method_goes_on_with_what_belongs_to_it(method: str, settings: dict[str, Any], make: Make, run: Run) -> None:
     rows = intent_rows(3, 21)
     registry = make("text-classification", rows, "accuracy", method=method, **settings)
     run("text-classification", registry, [{"text": "my house 5", "label": "loan"}])
     first, second = (registry.read(f"t/first@{number}").manifest.training.hyperparameters for number in (1, 2))
-    own = {"epochs", "batch_size", "learning_rate", "targets"}
+    own = {"epochs", "batch_size", "learning_rate", "targets", "upper_layers"}  # targets name the layers
     assert {name: value for name, value in first.items() if name not in own} == {
         name: value for name, value in second.items() if name not in own}
 
