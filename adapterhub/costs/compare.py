@@ -3,6 +3,7 @@
 Each arm's figures are on the disk as soon as they are there, so that a comparison that was stopped goes on.
 """
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -170,7 +171,10 @@ def _run_seed(suite: Suite, task: ComparedTask, arms: Sequence[Arm], rates: dict
             figures = _with_count(figures, counts.get(figures.arm))
             there[figures.arm] = folder.keep(task, figures, plain[figures.arm])
 
-        run_arms({work / f"{task.name}-{name}-{seed}": wanted[name] for name in group}, show, ended=ended)
+        try:
+            run_arms({work / f"{task.name}-{name}-{seed}": wanted[name] for name in group}, show, ended=ended)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
     return [result for result in there.values() if result is not None]
 
 

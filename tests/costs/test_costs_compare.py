@@ -57,6 +57,7 @@ def test_results_lie_in_the_layout_of_pefts_comparison(written: Written) -> None
     assert train["status"] == "success"
     assert plain["meta_info"]["package_info"]["peft-version"]
     assert not re.search(r"/tmp|/home", json.dumps(plain)), "no place of this machine"
+    assert not (written.page.parent / ".work").exists(), "what arms wrote on the way is not kept"
 
 
 def test_what_is_there_is_not_run_again(suite: Suite, written: Written, tiny_settings: Settings,
