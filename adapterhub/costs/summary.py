@@ -83,7 +83,7 @@ def _measured_alike(arms: Mapping[str, Sequence[Result]]) -> dict[str, list[Resu
     """
     n_arms = Counter(name for results in arms.values() for name in {_processor(result) for result in results})
     n_results = Counter(_processor(result) for results in arms.values() for result in results)
-    chosen = max(n_arms, key=lambda name: (n_arms[name], n_results[name]))
+    chosen = max(n_arms, key=lambda name: (n_arms[name], n_results[name], name))
     return {name: [result for result in results if _processor(result) == chosen] or list(results)
             for name, results in arms.items()}
 

@@ -176,11 +176,11 @@ def test_summary_has_intervals_and_time_to_fulls_quality(result: Callable[..., R
 def test_costs_are_of_one_processor_and_quality_of_all_seeds(result: Callable[..., Result], tmp_path: Path) -> None:
     elsewhere = {"processor": "Q", "threads": 2, "memory_bytes": 8e9}
     results = [result("full", 0.90, step=0.2), result("full", 0.92, step=9.0, seed=1), result("lora-r8", 0.92),
-               result("head", 0.5, step=9.0)]
+               result("lora-r8", 0.92, seed=1), result("head", 0.5, step=9.0)]
     results = [replace(one, machine=elsewhere) if one.figures.step_seconds == 9.0 else one for one in results]
     full, head, adapter = summarise(results, "intents")
     assert (full.step_seconds, full.processor, full.quality.value) == (0.2, "P", pytest.approx(0.91))
-    assert (adapter.step_seconds, adapter.processor, adapter.seeds) == (0.1, "P", (0,))
+    assert (adapter.step_seconds, adapter.processor, adapter.seeds) == (0.1, "P", (0, 1))
     assert (head.step_seconds, head.processor) == (9.0, "Q"), "it ran nowhere else"
     report = write_report(Compared(suite="own", results=results), tmp_path).with_suffix(".md").read_text()
     assert "head only on Q. Times of different processors do not compare." in report
