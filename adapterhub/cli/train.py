@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 @shared_settings("--epochs")
 @setting("--batch-size", "Rows per step.  [default: 32, with few rows 16]", kind=int)
 @setting("--learning-rate", "[default: the method's]", kind=float)
+@setting("--head-learning-rate", "[default: the task's, else --learning-rate]", kind=float)
 @shared_settings("--max-length")
 @setting("--pack", "Put several short texts into one sequence (text-generation).", kind=bool)
 @setting("--learn-prompts", "Learn prompts as well as completions (text-generation).", kind=bool)

@@ -163,7 +163,8 @@ class _Trials:
         plan = config.plan_for(len(self.bed.prepared.inputs.train))
         values = {"learning_rate": config.rate, "rank": config.used_rank, "batch_size": plan.batch_size,
                   "targets": config.targets, "method": config.method, "alpha": config.scaled_alpha,
-                  "dropout": config.used_dropout, "weight_decay": config.weight_decay, "warmup": config.warmup,
+                  "head_learning_rate": config.head_rate, "dropout": config.used_dropout,
+                  "weight_decay": config.weight_decay, "warmup": config.warmup,
                   "schedule": config.schedule}
         return {name: values[name] for name, own in self.space.dimensions.items() if own.holds(values[name])}
 

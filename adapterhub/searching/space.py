@@ -10,7 +10,7 @@ from adapterhub.training.method_table import find_method
 
 KINDS: dict[str, type[float] | type[int] | type[str]] = {
     "learning_rate": float, "rank": int, "batch_size": int, "targets": str, "method": str, "alpha": float,
-    "dropout": float, "weight_decay": float, "warmup": float, "schedule": str}
+    "head_learning_rate": float, "dropout": float, "weight_decay": float, "warmup": float, "schedule": str}
 """Settings that can be searched, with the type of their values."""
 _NEEDS_PART = {"rank": "rank", "alpha": "alpha_field", "dropout": "dropout_field"}
 """Setting -> the part of a method without which it has no such setting."""

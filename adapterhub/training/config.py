@@ -21,6 +21,10 @@ TASK_RATES = {"token-classification": 0.5}
 """Shares of a method's rate, where the task asks for less. Measured on 1,200 rows of wnut17, where one token in twelve
 is part of an entity, LoRA, 380 steps, one seed: at 2e-3 every token is called none to the end; at 1e-3 the validation
 rows' entity F1 is 0.47. Full fine-tuning's was 0.49 at the best of three rates."""
+TASK_HEAD_RATES = {"token-classification": 5e-3}
+"""Learning rates of adapters' heads, where the task asks for one of their own. Measured on the same rows, 375 steps,
+LoRA at 1e-3, entity F1 on validation rows: with a head that learns at that rate too, one seed of five names no entity
+for two epochs and ends at 0.35, another ends at 0.475; at 5e-3 both name entities in the first epoch and end at 0.51."""
 PACKED_TASK = "text-generation"
 """The one task whose sequences may hold several texts, or whose prompts may be learned."""
 DTYPES = ("auto", "float16", "float32")
@@ -99,6 +103,8 @@ class TrainConfig:
     batch_size: int | None = None
     """Rows per step; None: 32, with fewer than 1,000 training rows 16."""
     learning_rate: float | None = None
+    head_learning_rate: float | None = None
+    """The head's own; None: the task's, else `learning_rate`."""
     weight_decay: float = 0.01
     warmup: float = 0.06
     """Share of the steps over which the rate rises from 0."""
@@ -169,6 +175,7 @@ class TrainConfig:
         _require("patience", self.patience, low=1, high=1000)
         _require("warmup", self.warmup, low=0, high=0.9)
         _require("learning_rate", self.rate, low=1e-8, high=1.0)
+        _require("head_learning_rate", self.head_rate, low=1e-8, high=1.0)
         _require("weight_decay", self.weight_decay, low=0, high=1)
         _require("max_grad_norm", self.max_grad_norm, low=1e-6, high=1e6)
         _require("accumulation", self.accumulation, low=1, high=4096)
@@ -205,6 +212,10 @@ class TrainConfig:
         _require("alpha", self.scaled_alpha, low=1e-3, high=1e4)
         _require("dropout", self.used_dropout, low=0, high=0.9)
 
+        if self.head_learning_rate is not None and self.method == "loraplus":
+            raise InvalidConfig("head_learning_rate does not go with method 'loraplus', which has rates of its own.",
+                                hint="Leave it out, or take method lora.")
+
     def _require_lessons(self) -> None:
         _require("n_written", self.n_written, low=0, high=10**6)
         if not self.pack and not self.learn_prompts:
@@ -234,6 +245,14 @@ class TrainConfig:
         if self.learning_rate is not None:
             return self.learning_rate
         return find_method(self.method).rate * (TASK_RATES.get(self.task, 1.0) if self.method != "full" else 1.0)
+
+    @property
+    def head_rate(self) -> float:
+        """The head's learning rate that is used; one that was trained before goes on as the rest does."""
+        if self.head_learning_rate is not None:
+            return self.head_learning_rate
+        is_raw = self.continue_from is None and self.method not in ("full", "loraplus")
+        return TASK_HEAD_RATES.get(self.task, self.rate) if is_raw else self.rate
 
     @property
     def used_rank(self) -> int:
@@ -280,6 +299,7 @@ class TrainConfig:
                 **{f"method_options.{name}": value if isinstance(value, str | int | float | bool) else json.dumps(value)
                    for name, value in sorted(self.method_options.items())},
                 "epochs": self.epochs, "batch_size": self.batch_size, "learning_rate": self.rate,
+                "head_learning_rate": self.head_rate,
                 "weight_decay": self.weight_decay, "warmup": self.warmup, "max_grad_norm": self.max_grad_norm,
                 "schedule": self.schedule, "precision": self.precision,
                 "max_length": self.length, "pack": self.pack, "learn_prompts": self.learn_prompts,

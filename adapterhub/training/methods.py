@@ -70,6 +70,11 @@ class TrainedModel:
         """Return what training changes."""
         return [value for value in self.model.parameters() if value.requires_grad]
 
+    def head_parameters(self) -> list[torch.nn.Parameter]:
+        """Return what training changes of the head."""
+        return [value for name, value in self.model.named_parameters()
+                if value.requires_grad and not set(self.head_modules).isdisjoint(name.split("."))]
+
     @property
     def n_trained(self) -> int:
         """Parameters that training changes."""

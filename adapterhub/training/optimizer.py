@@ -12,7 +12,7 @@ from adapterhub.training.peft_configs import extra_option
 
 
 def build_optimizer(config: TrainConfig, trained: TrainedModel) -> torch.optim.Optimizer:
-    """Return the optimiser over the trained tensors; with LoRA+ B has a rate of its own.
+    """Return the optimiser over the trained tensors; the head may have a rate of its own, with LoRA+ B has one.
 
     Source: Hayou et al. 2024 (LoRA+), arXiv 2402.12354; the groups are PEFT's.
     """
@@ -22,7 +22,13 @@ def build_optimizer(config: TrainConfig, trained: TrainedModel) -> torch.optim.O
             trained.model, torch.optim.AdamW, lr=config.rate, loraplus_weight_decay=config.weight_decay,
             loraplus_lr_ratio=extra_option(config, "loraplus_lr_ratio"))
         return optimizer
-    return torch.optim.AdamW(trained.parameters(), lr=config.rate, weight_decay=config.weight_decay)
+    head = trained.head_parameters() if config.head_rate != config.rate else []
+    if not head:
+        return torch.optim.AdamW(trained.parameters(), lr=config.rate, weight_decay=config.weight_decay)
+    apart = set(map(id, head))
+    rest = [value for value in trained.parameters() if id(value) not in apart]
+    return torch.optim.AdamW([{"params": rest}, {"params": head, "lr": config.head_rate}], lr=config.rate,
+                             weight_decay=config.weight_decay)
 
 
 def build_schedule(config: TrainConfig, optimizer: torch.optim.Optimizer, plan: StepPlan) -> LRScheduler:

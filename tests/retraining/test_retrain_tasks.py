@@ -24,7 +24,8 @@ CASES: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any
     "sentence-similarity": (pair_rows(), [{"query": f"what {i}", "answer": f"soup {i}"} for i in range(3)],
                             {"weight_decay": 0.1}, "mrr"),
     "question-answering": (answer_rows(), [{"question": "where is eva", "context": "eva is in lima .",
-                                            "answers": ["lima"]}], {"schedule": "cosine", "fractions": (0.5, 0.25, 0.25)}, "f1"),
+                                            "answers": ["lima"]}],
+                           {"schedule": "cosine", "fractions": (0.5, 0.25, 0.25)}, "f1"),
     "text-generation": (PROMPTS, [{"prompt": "where is c", "completion": "in c"}],
                         {"pack": True, "learn_prompts": True}, "token_accuracy"),
     "text-generation of chats": (CHATS, [{"messages": [{"role": "user", "content": "c"},
@@ -84,7 +85,8 @@ def test_next_version_is_trained_as_the_published_one_was(name: str, make: Make,
     assert registry.aliases("t/first") == {"production": 2}
     assert (result.rows.n_learned, result.rows.left_out.n_unreadable) == (len(lessons), 0)
     before, after = (registry.read(f"t/first@{number}").manifest for number in (1, 2))
-    own = {"epochs", "batch_size", "learning_rate", "targets"}  # targets: all-linear is told by the layers' names
+    own = {"epochs", "batch_size", "learning_rate", "head_learning_rate",
+           "targets"}  # all-linear is told by the layers' names
     first, second = ({name: value for name, value in manifest.training.hyperparameters.items() if name not in own}
                      for manifest in (before, after))
     assert first == second
@@ -100,7 +102,7 @@ def test_method_goes_on_with_what_belongs_to_it(method: str, settings: dict[str,
     registry = make("text-classification", rows, "accuracy", method=method, **settings)
     run("text-classification", registry, [{"text": "my house 5", "label": "loan"}])
     first, second = (registry.read(f"t/first@{number}").manifest.training.hyperparameters for number in (1, 2))
-    own = {"epochs", "batch_size", "learning_rate", "targets", "upper_layers"}  # targets name the layers
+    own = {"epochs", "batch_size", "learning_rate", "head_learning_rate", "targets", "upper_layers"}
     assert {name: value for name, value in first.items() if name not in own} == {
         name: value for name, value in second.items() if name not in own}
 

@@ -16,7 +16,8 @@ def config(**fields: Any) -> TrainConfig:
 @pytest.mark.parametrize(("name", "value"), [
     ("rank", 0), ("rank", 257), ("alpha", 0.0), ("alpha", float("nan")), ("dropout", -0.1), ("dropout", 1.0),
     ("epochs", 0), ("epochs", 1001), ("batch_size", 0), ("max_length", 2), ("patience", 0), ("warmup", 1.0),
-    ("learning_rate", 0.0), ("learning_rate", float("nan")), ("learning_rate", 2.0), ("weight_decay", -1.0),
+    ("learning_rate", 0.0), ("learning_rate", float("nan")), ("learning_rate", 2.0), ("head_learning_rate", 0.0),
+    ("weight_decay", -1.0),
     ("max_grad_norm", 0.0), ("seed", -1)])
 def test_value_outside_its_range_is_told_with_the_range(name: str, value: float) -> None:
     option = name.replace("_", "-")
@@ -52,6 +53,19 @@ def test_no_target_is_refused(targets: str | tuple[str, ...]) -> None:
 def test_defaults_follow_method_and_rank() -> None:
     assert (config().rate, config(method="full").rate) == (2e-3, 1e-4)
     assert (config(rank=16).scaled_alpha, config(alpha=3.0).scaled_alpha) == (32.0, 3.0)
+
+
+def test_raw_head_of_a_tagger_has_a_rate_of_its_own() -> None:
+    tags = {"task": "token-classification"}
+    assert (config().head_rate, config(learning_rate=3e-4).head_rate) == (2e-3, 3e-4)
+    assert (config(**tags).rate, config(**tags).head_rate, config(**tags, learning_rate=3e-4).head_rate) == (
+        1e-3, 5e-3, 5e-3)
+    assert config(**tags, head_learning_rate=2e-4).head_rate == 2e-4
+    assert config(**tags, continue_from=Path("trained")).head_rate == 1e-3, "it is not raw any more"
+    assert config(**tags, method="full").head_rate == 1e-4
+    assert config(**tags, method="loraplus").head_rate == config(**tags, method="loraplus").rate
+    with pytest.raises(InvalidConfig, match="head_learning_rate does not go with method 'loraplus'"):
+        config(method="loraplus", head_learning_rate=1e-3)
 
 
 @pytest.mark.parametrize("n_rows", [1, 40, 200, 400, 1000, 5000, 100_000])

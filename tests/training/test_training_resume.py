@@ -213,7 +213,8 @@ def test_killed_run_goes_on_to_the_bit(step: int, tiny_base_folder: Path, tiny_r
     assert weights(tmp_path / "out") == uninterrupted
 
 
-@pytest.mark.parametrize(("method", "changes"), [("adalora", {"rank": 2}), ("pissa", {}), ("loraplus", {})])
+@pytest.mark.parametrize(("method", "changes"), [("adalora", {"rank": 2}), ("pissa", {}), ("loraplus", {}),
+                                                 ("lora", {"head_learning_rate": 5e-2})])
 def test_method_with_a_state_of_its_own_goes_on_to_the_bit(method: str, changes: dict[str, object], run: Run,
                                                            tmp_path: Path) -> None:
     """Twelve steps are three epochs: AdaLoRA's budget is being cut at step 5, and its ranks stay from step 6."""
