@@ -5,6 +5,8 @@ in a process of its own, step by step in turn. What makes the difference: batche
 padded, and bfloat16 where the processor computes it natively; in float32 only the first is left. Few steps learn more
 here because BERT's pooler is trained whole with the head; as the documentation has it, LoRA adapts it like any layer.
 
+A full run learns 2,310 drawn rows in four epochs: rows per second do not depend on how many rows there are.
+
 The step and memory ratios are those of rows of exactly 64 tokens, 32 a step, where nothing is padded. With gradient
 checkpointing alone a quarter of full fine-tuning's memory is not reached on a base this small: a good half of what is
 left are the weights, the libraries' own pages and the trained tensors' state, and a third is one layer's activations,
@@ -40,7 +42,7 @@ def measure(options: Options) -> list[Figure]:
 
 
 def _beside_trainer(place: Path, options: Options) -> list[Figure]:
-    n_per_label, n_epochs = (10, 2) if options.is_quick else (1000, 3)
+    n_per_label, n_epochs = (10, 2) if options.is_quick else (30, 4)
     data = _banking_rows(place / "banking77", n_per_label, n_test=10 if options.is_quick else 40, seed=options.seed)
     n_rows = len((data / "train.jsonl").read_text().splitlines())
     common = {"data": str(data), "rank": RANK, "epochs": n_epochs, "batch_size": BATCH_SIZE,

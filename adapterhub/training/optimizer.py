@@ -1,5 +1,7 @@
 """The optimiser and its schedule: torch's AdamW over what is trained, transformers' schedules over the run's steps."""
 
+from typing import Any
+
 import torch
 from peft import PeftModel
 from peft.optimizers import create_loraplus_optimizer
@@ -27,8 +29,8 @@ def build_optimizer(config: TrainConfig, trained: TrainedModel) -> torch.optim.O
         return torch.optim.AdamW(trained.parameters(), lr=config.rate, weight_decay=config.weight_decay)
     apart = set(map(id, head))
     rest = [value for value in trained.parameters() if id(value) not in apart]
-    return torch.optim.AdamW([{"params": rest}, {"params": head, "lr": config.head_rate}], lr=config.rate,
-                             weight_decay=config.weight_decay)
+    groups: list[dict[str, Any]] = [{"params": rest}, {"params": head, "lr": config.head_rate}]
+    return torch.optim.AdamW(groups, lr=config.rate, weight_decay=config.weight_decay)
 
 
 def build_schedule(config: TrainConfig, optimizer: torch.optim.Optimizer, plan: StepPlan) -> LRScheduler:
