@@ -144,8 +144,6 @@ def _print_result(result: "TrainResult", report: Path | None) -> None:
     outcome = result.outcome
     if result.evaluation.n_rows:
         print_sections(sections_of(result.findings, has_pictures=False))
-    if outcome.broken_checkpoints:
-        click.echo(f"Checkpoint {', '.join(outcome.broken_checkpoints)} was damaged; the one before it was used.")
     click.echo(f"{result.n_trained:,} parameters trained in {outcome.seconds:.0f} s, best epoch {outcome.best_epoch} "
                f"of {outcome.epochs_done}; {result.n_truncated} rows cut at {result.max_length} tokens.")
     if report is not None:

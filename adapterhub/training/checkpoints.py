@@ -5,6 +5,7 @@ data, and the best epoch's adapter: about four times the adapter's bytes. It is 
 """
 
 import json
+import logging
 import shutil
 import time
 from pathlib import Path
@@ -21,6 +22,7 @@ from adapterhub.training.outcome import Outcome
 
 N_KEPT = 2
 """The newest, and the one before it in case the newest is damaged."""
+_log = logging.getLogger(__name__)
 _ADAPTER, _BEST, _OUTCOME, _DIGESTS = "adapter.safetensors", "best.safetensors", "outcome.json", "digests.json"
 
 
@@ -73,6 +75,9 @@ class Checkpoints:
                 outcome = Outcome.from_plain(plain, best)
                 outcome.broken_checkpoints += broken
                 outcome.seconds_before = outcome.seconds
+                if broken:
+                    _log.warning("Checkpoint %s is damaged: going on from %s, the one before it.",
+                                 " and ".join(broken), place.name)
                 return outcome
             broken.append(place.name)
         raise TrainingError(f"No checkpoint in {self.folder} is whole.", hint="Remove its folder to start anew.")

@@ -136,13 +136,15 @@ def test_checkpoint_holds_no_base_weights_and_stays_small(run: Run, tmp_path: Pa
     assert written <= 6 * sum(value.numel() * value.element_size() for value in adapter.values())
 
 
-def test_damaged_checkpoint_is_said_and_the_one_before_is_used(run: Run, tmp_path: Path, uninterrupted: str) -> None:
+def test_damaged_checkpoint_is_said_and_the_one_before_is_used(run: Run, tmp_path: Path, uninterrupted: str,
+                                                               caplog: pytest.LogCaptureFixture) -> None:
     stop(run, 6)
     newest = tmp_path / "out.run" / "checkpoints" / "00000006"
     optimizer = newest / "optimizer.bin"
     optimizer.write_bytes(optimizer.read_bytes()[:-100])
     result = run(start="resume")
     assert result.outcome.broken_checkpoints == ["00000006"]
+    assert "Checkpoint 00000006 is damaged: going on from 00000005, the one before it." in caplog.text
     assert result.folder
     assert weights(result.folder) == uninterrupted
 
