@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from adapterhub.adapter.folder import AdapterFolder
 from adapterhub.adapter.manifest import Manifest
@@ -27,8 +27,7 @@ def carried_settings(folder: AdapterFolder) -> dict[str, Any]:
     settings: dict[str, Any] = {name: known[name] for name in _AS_THEY_ARE if known.get(name) is not None}
     settings |= _method(folder)
     if isinstance(weights := known.get("class_weights"), str):
-        listed = listed_pairs(weights)
-        settings["class_weights"] = {label: float(weight) for label, weight in listed.items()} or weights
+        settings["class_weights"] = json.loads(weights) if _is_json(weights) else weights
     return settings | {"fractions": list(fractions_of(manifest)), "targets": list(manifest.method.target_modules),
                        "max_length": manifest.head.max_length, "seed": manifest.training.seed,
                        "licence": manifest.data.licence, "source": manifest.data.source}
@@ -51,7 +50,7 @@ def label_names_of(manifest: Manifest, path: str, registry: Registry) -> dict[st
     for _ in range(_MOST_ANCESTORS):
         names = manifest.training.hyperparameters.get("label_map")
         if isinstance(names, str):
-            return listed_pairs(names)
+            return dict(json.loads(names))
         if len(manifest.parents) != 1 or not registry.has(path):
             return {}
         digest = manifest.parents[0].rpartition("@")[2].removeprefix("sha256:")
@@ -61,20 +60,6 @@ def label_names_of(manifest: Manifest, path: str, registry: Registry) -> dict[st
             return {}
         manifest = registry.read(f"{path}@{held}").manifest
     return {}
-
-
-def listed_pairs(text: str) -> dict[str, str]:
-    """Return names with values out of the one text that a manifest has of them; a name may hold commas."""
-    pairs: dict[str, str] = {}
-    waiting = ""
-    for piece in text.split(", "):
-        waiting += piece
-        name, sign, value = waiting.rpartition("=")
-        if sign:
-            pairs[name], waiting = value, ""
-        else:
-            waiting += ", "
-    return pairs
 
 
 def _method(folder: AdapterFolder) -> dict[str, Any]:
@@ -95,6 +80,9 @@ def _options(known: Mapping[str, Any]) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for name, value in known.items():
         if name.startswith(_OPTION):
-            is_json = isinstance(value, str) and value[:1] in ("[", "{")
-            options[name.removeprefix(_OPTION)] = json.loads(value) if is_json else value
+            options[name.removeprefix(_OPTION)] = json.loads(value) if _is_json(value) else value
     return options
+
+
+def _is_json(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and value[:1] in ("[", "{")

@@ -307,15 +307,16 @@ class TrainConfig:
                 "preset": self.preset, "upper_layers": self.upper_layers, "remember_lower": self.remember_lower,
                 "frozen": self.frozen,
                 "fractions": ", ".join(f"{share:g}" for share in self.fractions),
-                "is_validated": self.is_validated, "label_map": _listed(self.label_map),
+                "is_validated": self.is_validated, "label_map": _as_json(self.label_map),
                 "class_weights": self.class_weights if isinstance(self.class_weights, str | None)
-                else _listed(self.class_weights),
+                else _as_json(self.class_weights),
                 "oversample": self.oversample, "remove_duplicates": self.remove_duplicates,
                 "near_duplicates": self.near_duplicates}
 
 
-def _listed(values: Mapping[str, str] | Mapping[str, float]) -> str | None:
-    return ", ".join(f"{name}={value}" for name, value in sorted(values.items())) or None
+def _as_json(values: Mapping[str, str] | Mapping[str, float]) -> str | None:
+    """Return names with values as one text: a manifest holds plain values."""
+    return json.dumps(dict(values), ensure_ascii=False, sort_keys=True) if values else None
 
 
 def _require(name: str, value: float, *, low: float, high: float) -> None:

@@ -11,7 +11,6 @@ from tiny import answer_rows, entity_rows, intent_rows, pair_rows, write_rows
 from adapterhub.cli.gate_measure import measure_by_runtime
 from adapterhub.errors import DataError, InvalidConfig
 from adapterhub.registry import Limits, Registry
-from adapterhub.retraining.carried import listed_pairs
 from adapterhub.retraining.retrain import Retrained, RetrainPlan, retrain
 from adapterhub.settings import Settings
 
@@ -116,12 +115,13 @@ def test_method_that_no_gate_can_measure_is_told_before_training(make: Make, run
 
 def test_labels_get_the_names_that_they_had_in_each_version_that_follows(make: Make, run: Run) -> None:
     task, rows = "text-classification", intent_rows(3, 21)
-    renamed = [row | {"label": "money"} if row["label"] == "loan" else row for row in rows]
-    registry = make(task, rows, "accuracy", gate_rows=renamed[:9], label_map={"loan": "money"})
+    name = "money, a=b"
+    renamed = [row | {"label": name} if row["label"] == "loan" else row for row in rows]
+    registry = make(task, rows, "accuracy", gate_rows=renamed[:9], label_map={"loan": name})
     for number in (2, 3):
-        result = run(task, registry, [{"text": f"my house {number}", "label": "money"}])
+        result = run(task, registry, [{"text": f"my house {number}", "label": name}])
         assert result.version.version == number
-        assert registry.read(f"t/first@{number}").manifest.labels == ["card", "money", "travel"]
+        assert registry.read(f"t/first@{number}").manifest.labels == ["card", name, "travel"]
 
 
 @pytest.mark.parametrize(("rows", "lesson"), [
@@ -132,10 +132,3 @@ def test_corrections_of_another_form_than_the_rows_are_told(rows: list[dict[str,
     with pytest.raises(DataError, match="1 are no rows for text-generation like those given"):
         run("text-generation", registry, [lesson])
     assert registry.numbers("t/first") == (1,)
-
-
-@pytest.mark.parametrize(("text", "pairs"), [
-    ("a=1.0, b=2", {"a": "1.0", "b": "2"}), ("not this, but=x, c=d=e", {"not this, but": "x", "c=d": "e"}),
-    ("balanced", {})])
-def test_names_with_values_are_read_out_of_a_manifest_s_text(text: str, pairs: dict[str, str]) -> None:
-    assert listed_pairs(text) == pairs
