@@ -2,8 +2,9 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from markers import write_or_print
 
@@ -24,7 +25,7 @@ def main() -> int:
 
 def tables() -> dict[str, str]:
     """Return every generated part of README.md by its marker's name."""
-    return {"commands": command_table(), "costs": cost_table(RESULTS / "compare-quick" / "summary.json"),
+    return {"commands": command_table(), "costs": cost_table(RESULTS / "text" / "summary.json"),
             "shipped adapters": adapter_tables(Registry(ROOT / "registry"))}
 
 
@@ -36,22 +37,33 @@ def command_table() -> str:
 
 
 def cost_table(summary: Path) -> str:
-    """Return each arm of a comparison beside full fine-tuning, with its picture, from what `compare` wrote."""
+    """Return each arm of a comparison beside full fine-tuning, task by task, from what `compare` wrote.
+
+    The picture is the first task's.
+    """
     if not summary.exists():
         return "Not measured yet."
     told = json.loads(summary.read_text(encoding="utf-8"))
     parts = []
     for task, arms in told["tasks"].items():
         full = next(arm for arm in arms if arm["arm"] == "full")
-        lines = [(arm["title"], f"{arm['quality']['value']:.3f}", f"{arm['trained_parameters']:,}",
+        lines = [(arm["title"], _points(arm["quality"]), f"{arm['trained_parameters']:,}",
                   _beside(arm["disk_bytes"], full["disk_bytes"]),
-                  _beside(arm["peak_memory_bytes"], full["peak_memory_bytes"]),
-                  f"{arm['step_seconds'] / full['step_seconds']:.2f}x") for arm in arms]
-        parts += [_table((task, f"test {full['metric']}", "trained", "MB on disk", "MB of memory at the peak",
-                          "time of a step"), lines),
-                  f"![Memory of a step by part, and its measured peak, for each arm on {task}.]"
-                  f"({summary.parent.relative_to(ROOT)}/memory-{task}.png)"]
-    return "\n\n".join(parts)
+                  _beside(arm["peak_memory_bytes"], full["peak_memory_bytes"]), _time(arm, full)) for arm in arms]
+        parts.append(_table((f"{task}, {full['n_test_rows']:,} test rows", f"test {full['metric']}, in 100",
+                             "trained", "MB on disk", "MB of memory at the peak", "time of a step"), lines))
+    picture = f"{summary.parent.relative_to(ROOT)}/memory-{next(iter(told['tasks']))}.png"
+    return "\n\n".join([*parts, f"![Memory of a step by part, and its measured peak, for each arm.]({picture})"])
+
+
+def _points(quality: Mapping[str, float | None]) -> str:
+    spread = "" if quality["half_width"] is None else f" ± {100 * quality['half_width']:.1f}"
+    return f"{100 * (quality['value'] or 0):.1f}{spread}"
+
+
+def _time(arm: Mapping[str, Any], full: Mapping[str, Any]) -> str:
+    is_alike = arm["processor"] == full["processor"] and arm["step_seconds"]
+    return f"{arm['step_seconds'] / full['step_seconds']:.2f}x" if is_alike else ""
 
 
 def _beside(value: int, full: int) -> str:

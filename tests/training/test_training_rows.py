@@ -191,7 +191,7 @@ def test_what_was_found_is_told_before_training_and_kept(tiny_config: Config, ti
     kept = read_folder(result.folder).manifest
     assert kept.labels == ["card", "loan", "trip"]
     assert kept.data.n_rows == result.report.n_rows
-    assert kept.training.hyperparameters["label_map"] == "travel=trip"
+    assert kept.training.hyperparameters["label_map"] == '{"travel": "trip"}'
     assert kept.training.hyperparameters["rows_removed"] == result.report.n_removed >= 4
     assert kept.training.hyperparameters["texts_in_conflict"] == 1
     assert kept.training.hyperparameters["rows_cut_train"] == result.n_truncated
