@@ -74,7 +74,7 @@ def test_training_tells_its_rows_first_and_keeps_what_was_done(cli: Cli, rows: P
     assert ran.out.index("Rows of rows") < ran.out.index("parameters trained")
     assert "left out." in ran.out
     kept = read_folder(tmp_path / "out").manifest.training.hyperparameters
-    assert kept["class_weights"] == "card=2.0, loan=0.5"
+    assert kept["class_weights"] == '{"card": 2.0, "loan": 0.5}'
     assert kept["remove_duplicates"] is True
     told = cli(*given, "--output", tmp_path / "again", "--json").json["data"]
     assert told["n_removed"] == kept["rows_removed"] > 0
@@ -88,8 +88,8 @@ def test_labels_are_renamed_and_weighed_by_a_file(cli: Cli, rows: Path, tiny_bas
     assert ran.exit_code == 0, ran.err
     manifest = read_folder(tmp_path / "out").manifest
     assert manifest.labels == ["card", "loan", "trip"]
-    assert manifest.training.hyperparameters["label_map"] == "travel=trip"
-    assert manifest.training.hyperparameters["class_weights"] == "trip=3.0"
+    assert manifest.training.hyperparameters["label_map"] == '{"travel": "trip"}'
+    assert manifest.training.hyperparameters["class_weights"] == '{"trip": 3.0}'
 
 
 @pytest.mark.parametrize(("option", "value", "told"), [
