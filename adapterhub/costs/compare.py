@@ -200,9 +200,6 @@ def _counted(arms: Sequence[Arm], task: ComparedTask, survey: _Survey) -> tuple[
         except InvalidConfig as error:
             left_out[arm.name] = str(error)
             continue
-        if survey.task.auto_class.__name__ == "AutoModel" and arm.more.get("frozen") == "trunk":
-            left_out[arm.name] = f"{task.task} has no head that could be trained alone."
-            continue
         require_room(f"{arm.title} on {task.name}", counts[arm.name])
     return counts, left_out
 

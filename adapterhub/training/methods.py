@@ -9,6 +9,7 @@ from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
 from adapterhub.bases.load import Base
+from adapterhub.errors import InvalidConfig
 from adapterhub.tasks.loading import load_for
 from adapterhub.tasks.task import Task
 from adapterhub.training.adalora import RankBudget
@@ -90,13 +91,16 @@ def build_model(config: TrainConfig, base: Base, task: Task, labels: list[str], 
     """Put the task's head on the base and, unless the method is `full`, freeze it under the method's delta.
 
     `n_steps` are the run's, for methods that plan ahead. Raises InvalidConfig for targets that the base does not have,
-    and for options that the method cannot take; UnknownName for those that it does not know.
+    for options that the method cannot take, and where nothing is left to train; UnknownName for those that it does not know.
     """
     model = load_for(base, task, labels)
     head = head_modules(model)
     if config.method == "full":
         model.requires_grad_(requires_grad=True)
         freeze(model, config.frozen, head)
+        if not any(value.requires_grad for value in model.parameters()):
+            raise InvalidConfig(f"{task.name} has no head that could be trained alone.",
+                                hint="Leave out frozen, or train an adapter.")
         return TrainedModel(model=model, head_modules=head, target_modules=[])
     if config.method == "qlora":
         model = load_in_4_bits(base, task, labels, whole=_paths(model, head))

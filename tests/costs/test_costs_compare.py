@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import intent_rows, write_rows
+from tiny import intent_rows, pair_rows, write_rows
 
 from adapterhub.costs.arms import find_arm
 from adapterhub.costs.compare import run_comparison, tuned
@@ -160,6 +160,21 @@ def test_task_may_leave_arms_out(suite: Suite, result: Callable[..., Result], ti
     task = replace(suite.tasks[0], arms=("lora-r8", "lora-r8-checkpointing"))
     run_comparison(replace(suite, tasks=(task,), arms=arms), tmp_path, tiny_settings)
     assert rates == {"lora-r8": 2e-3, "lora-r8-checkpointing": 2e-3}
+
+
+def test_arm_with_nothing_to_train_is_left_out(suite: Suite, result: Callable[..., Result], tiny_settings: Settings,
+                                               tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pretend(arms: dict[Path, Any], _: Any, *, ended: Callable[..., None]) -> None:
+        for output, settings in arms.items():
+            ended(output, result(settings.name, 0.5).figures)
+
+    monkeypatch.setattr("adapterhub.costs.compare.run_arms", pretend)
+    rows = write_rows(tmp_path / "pairs.jsonl", pair_rows(160))
+    task = replace(suite.tasks[0], name="pairs", task="sentence-similarity", data=str(rows))
+    compared = compare_and_report(replace(suite, tasks=(task,), arms=tuple(map(find_arm, ("head", "lora-r2")))),
+                                  tmp_path / "out", tiny_settings).compared
+    assert [one.figures.arm for one in compared.results] == ["lora-r2"]
+    assert "sentence-similarity has no head that could be trained alone" in compared.left_out["pairs"]["head"]
 
 
 def test_summary_has_intervals_and_time_to_fulls_quality(result: Callable[..., Result]) -> None:

@@ -46,6 +46,13 @@ ENCODERS: dict[str, Callable[[], Any]] = {
 }
 
 
+def test_head_alone_of_a_task_without_one_is_refused(tiny_base_folder: Path, tiny_settings: Settings) -> None:
+    base = load_base(str(tiny_base_folder), cache=tiny_settings.cache)
+    config = TrainConfig(task="sentence-similarity", data="rows", output=Path("out"), method="full", frozen="trunk")
+    with pytest.raises(InvalidConfig, match="sentence-similarity has no head that could be trained alone"):
+        build_model(config, base, find_task(config.task), [])
+
+
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize(("task", "rows"), [("text-classification", "intents3"), ("token-classification", "entities"),
                                             ("sentence-similarity", "pairs")])
