@@ -91,7 +91,8 @@ def build_model(config: TrainConfig, base: Base, task: Task, labels: list[str], 
     """Put the task's head on the base and, unless the method is `full`, freeze it under the method's delta.
 
     `n_steps` are the run's, for methods that plan ahead. Raises InvalidConfig for targets that the base does not have,
-    for options that the method cannot take, and where nothing is left to train; UnknownName for those that it does not know.
+    for options that the method cannot take, and where nothing is left to train; UnknownName for options that it does
+    not know.
     """
     model = load_for(base, task, labels)
     head = head_modules(model)

@@ -6,6 +6,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from adapterhub.errors import InvalidConfig
+from adapterhub.tasks.table import find_task
 from adapterhub.training.config import TrainConfig
 
 LEAN_RANK, LEAN_RATE, LEAN_PASSES = 16, 3e-3, 2
@@ -15,13 +16,14 @@ def with_preset(config: TrainConfig, n_layers: int) -> TrainConfig:
     """Return the settings with those that the preset stands for; what was given beside it stays.
 
     `lean` adapts the upper half of a base's layers, remembers what the lower half gives (`training/remembered.py`), and
-    computes each step's gradient in two passes.
+    computes each step's gradient in two passes, unless the task needs a batch whole.
     """
     if config.preset != "lean":
         return config
+    least = LEAN_PASSES if find_task(config.task).can_split(()) else 1
     rate = config.learning_rate if config.learning_rate is not None or config.method != "lora" else LEAN_RATE
     return replace(config, remember_lower=True, upper_layers=config.upper_layers or max(1, n_layers // 2),
-                   accumulation=max(LEAN_PASSES, config.accumulation), learning_rate=rate,
+                   accumulation=max(least, config.accumulation), learning_rate=rate,
                    rank=config.rank if config.rank is not None else LEAN_RANK)
 
 

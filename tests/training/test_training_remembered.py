@@ -1,10 +1,11 @@
 """A model whose lower layers are remembered computes what the whole model computes, and trains to the same adapter."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
-from tiny import intent_rows, write_tiny_base
+from tiny import answer_rows, entity_rows, intent_rows, pair_rows, write_rows, write_tiny_base
 
 from adapterhub.bases.load import Base, load_base
 from adapterhub.errors import InvalidConfig, UnknownName
@@ -90,6 +91,15 @@ def test_lean_preset_keeps_what_is_given_beside_it(tiny_config: Callable[..., Tr
     assert (lean.upper_layers, lean.remember_lower, lean.rank, lean.accumulation) == (3, True, 16, 2)
     given = with_preset(tiny_config(preset="lean", rank=4, learning_rate=1e-3, upper_layers=1), n_layers=6)
     assert (given.upper_layers, given.rank, given.rate) == (1, 4, 1e-3)
+
+
+@pytest.mark.parametrize("task", ["sentence-similarity", "token-classification", "question-answering"])
+def test_lean_learns_every_tasks_rows(task: str, run_tiny: Callable[..., TrainResult], tmp_path: Path) -> None:
+    rows = {"sentence-similarity": pair_rows, "token-classification": entity_rows, "question-answering": answer_rows}
+    data = write_rows(tmp_path / "rows.jsonl", rows[task]())
+    result = run_tiny(task=task, data=str(data), preset="lean", max_length=48)
+    assert result.folder is not None
+    assert result.outcome.n_pieces == (1 if task == "sentence-similarity" else 2)
 
 
 @pytest.mark.parametrize(("changes", "error", "sentence"), [
