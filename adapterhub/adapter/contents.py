@@ -60,16 +60,19 @@ class AdapterTensors:
 def sort_out(arrays: Mapping[str, np.ndarray[Any, Any]], config: PeftConfig, faults: list[str]) -> AdapterTensors:
     """Sort a file's tensors; what is named as nothing known is told in `faults`."""
     tensors = AdapterTensors(others={suffix: {} for suffix in OTHER_SUFFIXES.get(config.peft_type, ())})
+    shared = _SHARED.get(config.peft_type, ())
     for key, array in arrays.items():
         name = key.removeprefix(PREFIX)
+        if key in shared:
+            tensors.shared[key] = array
+            continue
+        if name == key:
+            faults.append(f"tensor {key} does not start with {PREFIX}")
+            continue
         suffix = next((suffix for suffix in _SUFFIXES if name.endswith(suffix)), None)
         other = next((suffix for suffix in tensors.others if name.endswith(suffix)), None)
-        if key in _SHARED.get(config.peft_type, ()):
-            tensors.shared[key] = array
-        elif other is not None and name != key:
+        if other is not None:
             tensors.others[other][name.removesuffix(other)] = array
-        elif name == key:
-            faults.append(f"tensor {key} does not start with {PREFIX}")
         elif suffix is not None:
             getattr(tensors, _SUFFIXES[suffix])[name.removesuffix(suffix)] = array
         elif config.bias == "all" and any(copy in name for copy in _COPIES):

@@ -32,16 +32,10 @@ class TensorHeader:
     """As safetensors writes it: F16, BF16, F32."""
     start: int
     """Its first byte, counted from the end of the header."""
-
-    @property
-    def n_values(self) -> int:
-        """How many numbers it holds."""
-        return math.prod(self.shape)
-
-    @property
-    def end(self) -> int:
-        """The byte after its last."""
-        return self.start + self.n_values * _NUMPY_TYPES[self.dtype].itemsize
+    n_values: int
+    """How many numbers it holds."""
+    end: int
+    """The byte after its last."""
 
 
 def read_headers(path: Path) -> dict[str, TensorHeader]:
@@ -110,10 +104,10 @@ def _to_header(name: str, entry: object) -> TensorHeader:
         raise ValueError(f"tensor {name} has shape {str(shape)[:80]}")
     if not _are_counts(offsets, least=0) or len(offsets) != 2:
         raise ValueError(f"tensor {name} has offsets {str(offsets)[:80]}")
-    header = TensorHeader(tuple(shape), dtype, offsets[0])
-    if header.end != offsets[1]:
+    n_values = math.prod(shape)
+    if offsets[0] + n_values * _NUMPY_TYPES[dtype].itemsize != offsets[1]:
         raise ValueError(f"tensor {name} of shape {shape} has {offsets[1] - offsets[0]:,} bytes")
-    return header
+    return TensorHeader(tuple(shape), dtype, offsets[0], n_values, offsets[1])
 
 
 def _to_array(data: bytes, begin: int, header: TensorHeader) -> np.ndarray[Any, Any]:

@@ -47,7 +47,7 @@ def test_header_that_lies_is_refused(entry: dict[str, object]) -> None:
 
 def test_headers_are_read_without_the_tensors(tmp_path: Path) -> None:
     headers = read_headers(write_adapter_folder(tmp_path / "a") / WEIGHTS_FILE)
-    assert headers["base_model.model.classifier.weight"] == TensorHeader((3, 8), "F32", 12 + 256)
+    assert headers["base_model.model.classifier.weight"] == TensorHeader((3, 8), "F32", 12 + 256, 24, 12 + 256 + 96)
 
 
 def test_headers_of_a_truncated_file_are_refused(tmp_path: Path) -> None:

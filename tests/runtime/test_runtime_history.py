@@ -63,6 +63,14 @@ class Name:
     alias: int | None = None
 
 
+def flat(result: Any, place: str = "") -> dict[str, Any]:
+    """Return what an answer holds, each value by its place in it: scores are compared as numbers."""
+    inner = result.items() if isinstance(result, dict) else enumerate(result) if isinstance(result, list) else None
+    if inner is None:
+        return {place: result}
+    return {name: value for key, own in inner for name, value in flat(own, f"{place}/{key}").items()}
+
+
 class History(RuleBasedStateMachine):
     """The runtime beside a model of what each reference means."""
 
@@ -258,7 +266,10 @@ class History(RuleBasedStateMachine):
         assert found.shape == expected.shape
         assert float((found - expected).abs().max()) <= allowed, f"{row}: {found} is not {expected}"
         labels = read_folder(self.world.folders[row.kind]).manifest.labels if row.kind else []
-        assert answer.result == task.decode([found], example, labels)
+        told, right = flat(answer.result), flat(task.decode([found], example, labels))
+        scores = {place: value for place, value in right.items() if isinstance(value, float)}
+        assert {place: told.get(place) for place in scores} == pytest.approx(scores, rel=1e-6)
+        assert {**told, **scores} == right
 
     def _record_outputs(self) -> None:
         """Keep the tensors that each answer was decoded from, by digest and tokens; a later pass replaces them."""
