@@ -21,6 +21,7 @@ _LENGTH_BYTES = 8
 _MAX_HEADER_BYTES = 4 << 20
 """25,000 tensors; a header is parsed in 20 times its size, and a hostile one shall cost little."""
 _MAX_DIMENSIONS = 8
+_ENTRY = frozenset({"dtype", "shape", "data_offsets"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def _parse_header(text: bytes, n_data_bytes: int) -> dict[str, TensorHeader]:
 def _to_header(name: str, entry: object) -> TensorHeader:
     if not name.isprintable():
         raise ValueError(f"tensor name {name!r} has characters that cannot be printed")
-    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+    if not isinstance(entry, dict) or entry.keys() != _ENTRY:
         raise ValueError(f"tensor {name} is not described by dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in _NUMPY_TYPES:
