@@ -8,6 +8,7 @@ from adapterhub.adapter.folder import AdapterFolder
 from adapterhub.adapter.manifest import Manifest
 from adapterhub.adapter.peft_config import CONFIG_FILE
 from adapterhub.data.split import FRACTIONS
+from adapterhub.errors import InvalidConfig
 from adapterhub.registry import Registry
 from adapterhub.training.method_table import METHODS
 
@@ -27,30 +28,40 @@ def carried_settings(folder: AdapterFolder) -> dict[str, Any]:
     settings: dict[str, Any] = {name: known[name] for name in _AS_THEY_ARE if known.get(name) is not None}
     settings |= _method(folder)
     if isinstance(weights := known.get("class_weights"), str):
-        settings["class_weights"] = json.loads(weights) if _is_json(weights) else weights
+        settings["class_weights"] = _parsed("class_weights", weights) if _is_json(weights) else weights
     return settings | {"fractions": list(fractions_of(manifest)), "targets": list(manifest.method.target_modules),
                        "max_length": manifest.head.max_length, "seed": manifest.training.seed,
                        "licence": manifest.data.licence, "source": manifest.data.source}
 
 
 def fractions_of(manifest: Manifest) -> tuple[float, float, float]:
-    """Return the shares by which the version's rows were divided; those by default where its manifest has none."""
+    """Return the shares by which the version's rows were divided; those by default where its manifest has none.
+
+    Raises InvalidConfig where what it has are no shares.
+    """
     given = manifest.training.hyperparameters.get("fractions")
     if not isinstance(given, str):
         return FRACTIONS
-    train, validation, test = map(float, given.split(", "))
-    return train, validation, test
+    shares = _parsed("fractions", given)
+    if not isinstance(shares, list) or len(shares) != len(FRACTIONS) or not all(
+            isinstance(share, int | float) and 0 <= share <= 1 for share in shares):
+        raise _unreadable("fractions", given)
+    return shares[0], shares[1], shares[2]
 
 
 def label_names_of(manifest: Manifest, path: str, registry: Registry) -> dict[str, str]:
     """Return the other names that labels got before the first version of this adapter was trained.
 
-    A retrained version's rows have them already, so they are looked for in the versions that it comes from.
+    A retrained version's rows have them already, so they are looked for in the versions that it comes from. Raises
+    InvalidConfig where what a manifest has are no names.
     """
     for _ in range(_MOST_ANCESTORS):
         names = manifest.training.hyperparameters.get("label_map")
         if isinstance(names, str):
-            return dict(json.loads(names))
+            found = _parsed("label_map", names)
+            if not isinstance(found, dict):
+                raise _unreadable("label_map", names)
+            return found
         if len(manifest.parents) != 1 or not registry.has(path):
             return {}
         digest = manifest.parents[0].rpartition("@")[2].removeprefix("sha256:")
@@ -80,9 +91,22 @@ def _options(known: Mapping[str, Any]) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for name, value in known.items():
         if name.startswith(_OPTION):
-            options[name.removeprefix(_OPTION)] = json.loads(value) if _is_json(value) else value
+            options[name.removeprefix(_OPTION)] = _parsed(name, value) if _is_json(value) else value
     return options
 
 
 def _is_json(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and value[:1] in ("[", "{")
+
+
+def _parsed(name: str, text: str) -> Any:
+    """Return what a manifest holds as JSON. Raises InvalidConfig where it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(name, text) from error
+
+
+def _unreadable(name: str, text: str) -> InvalidConfig:
+    return InvalidConfig(f"The manifest says {name} is {text[:80]!r}, which no run of this version writes.",
+                         hint="Train a new adapter on the rows instead of retraining this one.")

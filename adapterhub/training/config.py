@@ -306,7 +306,7 @@ class TrainConfig:
                 "metric": self.metric, "patience": self.patience,
                 "preset": self.preset, "upper_layers": self.upper_layers, "remember_lower": self.remember_lower,
                 "frozen": self.frozen,
-                "fractions": ", ".join(f"{share:g}" for share in self.fractions),
+                "fractions": json.dumps(self.fractions),
                 "is_validated": self.is_validated, "label_map": _as_json(self.label_map),
                 "class_weights": self.class_weights if isinstance(self.class_weights, str | None)
                 else _as_json(self.class_weights),

@@ -161,6 +161,16 @@ def test_rows_are_divided_by_the_shares_of_the_first_run(train_tiny: Callable[..
         folder.manifest.training, hyperparameters={})), columns={}).splits.test
 
 
+@pytest.mark.parametrize("told", ["0.7, 0.15", "[0.7, 0.3]", '["a", 0, 0]'])
+def test_shares_that_no_run_writes_are_told(told: str, rows: Path, first: Path) -> None:
+    from adapterhub.adapter.folder import read_folder
+
+    manifest = read_folder(first).manifest
+    manifest = replace(manifest, training=replace(manifest.training, hyperparameters={"fractions": told}))
+    with pytest.raises(InvalidConfig, match="The manifest says fractions is"):
+        retraining_rows(str(rows), LESSONS, find_task("text-classification"), manifest, columns={})
+
+
 def test_near_duplicates_that_the_first_run_left_out_stay_out(first: Path, tmp_path: Path) -> None:
     from adapterhub.adapter.folder import read_folder
 

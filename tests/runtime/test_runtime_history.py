@@ -6,7 +6,7 @@ transformers and PEFT, with that folder alone and that text alone, say what the 
 
 import shutil
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,14 +63,6 @@ class Name:
     alias: int | None = None
 
 
-def flat(result: Any, place: str = "") -> dict[str, Any]:
-    """Return what an answer holds, each value by its place in it: scores are compared as numbers."""
-    inner = result.items() if isinstance(result, dict) else enumerate(result) if isinstance(result, list) else None
-    if inner is None:
-        return {place: result}
-    return {name: value for key, own in inner for name, value in flat(own, f"{place}/{key}").items()}
-
-
 class History(RuleBasedStateMachine):
     """The runtime beside a model of what each reference means."""
 
@@ -90,7 +82,7 @@ class History(RuleBasedStateMachine):
         self.pins: Counter[str] = Counter()
         self.pending: list[tuple[PendingRows, list[Asked]]] = []
         self.folder: str | None = None
-        self.outputs: dict[tuple[str, tuple[int, ...]], torch.Tensor] = {}
+        self.outputs: defaultdict[tuple[str, tuple[int, ...]], list[torch.Tensor]] = defaultdict(list)
         self._record_outputs()
 
     @rule(name=st.sampled_from(NAMES), kind=st.sampled_from([*KINDS]))
@@ -258,28 +250,26 @@ class History(RuleBasedStateMachine):
         task = find_task(KINDS[row.kind].task if row.kind else "sentence-similarity")
         example = task.encode([task.parse_row(row.text)], self.world.base.tokenizer, [],
                               self.world.base.max_length)[0]
-        found = self.outputs[digest or "", tuple(example.sequences[0].input_ids)]
+        computed = self.outputs[digest or "", tuple(example.sequences[0].input_ids)]
         expected = self.world.expected(row.kind, row.text)
         allowed = FLOAT32 * max(1.0, float(expected.abs().max()))
         if self.dtype == "bfloat16":
             allowed = BFLOAT16_ROUNDINGS * self.world.spread(row.kind)
-        assert found.shape == expected.shape
-        assert float((found - expected).abs().max()) <= allowed, f"{row}: {found} is not {expected}"
+        for found in computed:
+            assert found.shape == expected.shape
+            assert float((found - expected).abs().max()) <= allowed, f"{row}: {found} is not {expected}"
         labels = read_folder(self.world.folders[row.kind]).manifest.labels if row.kind else []
-        told, right = flat(answer.result), flat(task.decode([found], example, labels))
-        scores = {place: value for place, value in right.items() if isinstance(value, float)}
-        assert {place: told.get(place) for place in scores} == pytest.approx(scores, rel=1e-6)
-        assert {**told, **scores} == right
+        assert answer.result in [task.decode([found], example, labels) for found in computed]
 
     def _record_outputs(self) -> None:
-        """Keep the tensors that each answer was decoded from, by digest and tokens; a later pass replaces them."""
+        """Keep the tensors that answers were decoded from, by digest and tokens: each pass may round on its own way."""
         shared = self.runtime._shared
         compute: Callable[..., list[list[torch.Tensor]]] = shared.compute
 
         def recorded(placed: Any) -> list[list[torch.Tensor]]:
             outputs = compute(placed)
             for (adapter, example), tensors in zip(placed, outputs, strict=True):
-                self.outputs[adapter.digest, tuple(example.sequences[0].input_ids)] = tensors[0]
+                self.outputs[adapter.digest, tuple(example.sequences[0].input_ids)].append(tensors[0])
             return outputs
         shared.compute = recorded  # type: ignore[method-assign]
 
