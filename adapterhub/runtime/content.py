@@ -99,7 +99,7 @@ class AdapterReader:
         for module in self._products_outside(tensors):
             a, b = (torch.from_numpy(pairs.pop(module).astype("float32")) for pairs in
                     (tensors.delta_a, tensors.delta_b))
-            weight = self._outside[f"{self._base.strip(module)}.weight"].float()
+            weight = self._outside[f"{self._base.strip(module)}.weight"].float().cpu()
             head[f"{module}.weight"] = weight + folder.config.scaling_of(module) * (b @ a)
         factors, products = factors_of(tensors, folder.config, self._base.strip, self._layers)
         head |= {f"{module}.bias": torch.from_numpy(array.astype("float32")) for module, array in tensors.bias.items()

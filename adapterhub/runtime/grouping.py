@@ -7,6 +7,7 @@ from itertools import groupby
 
 import torch
 
+from adapterhub.runtime.copies import on_device
 from adapterhub.runtime.loaded import LoadedAdapter
 from adapterhub.runtime.methods import LayerFactors
 from adapterhub.runtime.slot_linear import LayerWork, LowRank, Scales
@@ -105,4 +106,5 @@ def _stack(values: Sequence[torch.Tensor | None], neutral: float, dtype: torch.d
     if present is None:
         return None
     plain = torch.full_like(present, neutral)
-    return torch.stack([plain if value is None else value for value in values])[:, None].to(device, dtype)
+    stacked = torch.stack([plain if value is None else value for value in values])[:, None]
+    return on_device(stacked.to(dtype), device)

@@ -12,6 +12,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from adapterhub.bases.load import Base
 from adapterhub.errors import PredictionError
+from adapterhub.runtime.copies import on_device
 from adapterhub.tasks.task import Task
 
 
@@ -58,7 +59,7 @@ class Heads:
         if wrong:
             raise PredictionError(f"The head tensor {wrong[0]} is not what the head of {task.name} with {n_labels} "
                                   "labels reads.", hint="Train it again, with the task's own head alone saved whole.")
-        return {name: value.to(self._device) for name, value in head.items()}
+        return {name: on_device(value, self._device) for name, value in head.items()}
 
     def run(self, task: Task, n_labels: int, tensors: Mapping[str, torch.Tensor], hidden: torch.Tensor,
             inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:

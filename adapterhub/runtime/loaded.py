@@ -149,7 +149,7 @@ def _fill(pool: SlotPool, content: AdapterContent) -> int:
     """Write an adapter into a free slot and return it. Raises InvalidFolder where its values are no numbers."""
     slot = pool.take()
     try:
-        content.write(pool.row(slot))
+        pool.fill(slot, content.write)
     except BaseException:
         pool.give_back(slot, keeps_memory=True)
         raise

@@ -103,7 +103,7 @@ def _dora(magnitude: torch.Tensor, layer: SlotLayer, a: torch.Tensor,
 def _bias_of(layer: SlotLayer) -> torch.Tensor:
     if layer.bias is None:
         return torch.zeros(1)
-    return layer.bias.detach().float()
+    return layer.bias.detach().float().cpu()
 
 
 def _tensor(array: "np.ndarray[tuple[int, ...], np.dtype[np.floating]]") -> torch.Tensor:

@@ -13,6 +13,7 @@ from adapterhub.bases.load import Base
 from adapterhub.errors import BaseNotFound
 from adapterhub.runtime.config import RuntimeConfig
 from adapterhub.runtime.content import AdapterReader
+from adapterhub.runtime.copies import finish, on_device, on_host
 from adapterhub.runtime.device import device_of, dtype_of
 from adapterhub.runtime.fan_out import FanOut, layer_number
 from adapterhub.runtime.grouping import order_of, work_of
@@ -73,6 +74,7 @@ class SharedBase:
             for group in self._groups(placed):
                 for batch in _passes(group, self.config.tokens_per_pass, padding):
                     self._run_pass(batch, outputs)
+            finish(self.device)  # the call's one wait for the device
         return [[output[k] for k in sorted(output)] for output in outputs]
 
     def _learn_layers(self) -> frozenset[str]:
@@ -122,10 +124,11 @@ class SharedBase:
         inputs = collate(sequences, int(self.base.tokenizer.pad_token_id or 0))
         if getattr(self.base.config, "type_vocab_size", 0) < 1:
             del inputs["token_type_ids"]
-        return {name: value.to(self.device, non_blocking=True) for name, value in inputs.items()}
+        return {name: on_device(value, self.device) for name, value in inputs.items()}
 
     def _run_trunk(self, batch: list[_Placed], inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return the last hidden states [B, T, I], each row changed by its own adapter."""
+        self.slots.settle()
         work = work_of([place.adapter for place in batch], self.dtype, self.device)
         texts: dict[tuple[int, ...], int] = {}
         text_of_row = [texts.setdefault((*place.sequence.input_ids, -1, *place.sequence.token_type_ids), len(texts))
@@ -146,8 +149,8 @@ class SharedBase:
                         inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Compute each text once below the first adapted layer."""
         first_row = [text_of_row.index(text) for text in range(n_texts)]
-        rows = torch.tensor(text_of_row, device=self.device)
-        texts = torch.tensor(first_row, device=self.device)
+        rows = on_device(torch.tensor(text_of_row), self.device)
+        texts = on_device(torch.tensor(first_row), self.device)
         self._work.of_layer = work
         self._fan_out.start(rows, first_layer)
         try:
@@ -162,8 +165,8 @@ class SharedBase:
                   inputs: dict[str, torch.Tensor], outputs: list[dict[int, torch.Tensor]]) -> None:
         adapter = batch[indices[0]].adapter
         rows = slice(indices[0], indices[-1] + 1)  # neighbours, as `order_of` placed them
-        result = self._heads.run(adapter.task, len(adapter.labels), adapter.head, hidden[rows],
-                                 {name: value[rows] for name, value in inputs.items()}).cpu()
+        result = on_host(self._heads.run(adapter.task, len(adapter.labels), adapter.head, hidden[rows],
+                                 {name: value[rows] for name, value in inputs.items()}))
         for i, output in zip(indices, result, strict=True):
             is_per_token = result.ndim == 3
             place = batch[i]

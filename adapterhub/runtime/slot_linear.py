@@ -88,10 +88,10 @@ class SlotLayer(nn.Module):
         return apply_work(self._frozen, x, work)
 
     def dense_weight(self) -> torch.Tensor:
-        """Return the frozen weight [O, I] in float32, for methods whose change depends on it."""
+        """Return the frozen weight [O, I] in float32 on the host, for methods whose change depends on it."""
         if self.packed is not None:
             return self.packed.dense_weight()
-        weight = self.weight.detach().float()
+        weight = self.weight.detach().float().cpu()
         return weight.T if isinstance(self.base, Conv1D) else weight
 
     def _frozen(self, x: torch.Tensor) -> torch.Tensor:

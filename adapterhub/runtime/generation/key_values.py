@@ -13,6 +13,8 @@ import torch
 from transformers import Cache, EncoderDecoderCache
 from transformers.cache_utils import CacheLayerMixin
 
+from adapterhub.runtime.copies import on_device
+
 GROWTH = 32
 """Columns that are added at once, so that not every step moves what is there."""
 
@@ -116,12 +118,12 @@ class KeyValues:
     def mask(self, device: torch.device, *, n_new: int = 0) -> torch.Tensor:
         """Return [B, width + n_new] int64: 1 where a row has a token."""
         columns = torch.arange(max(self.lengths) + n_new, device=device)
-        return (columns >= columns.shape[0] - n_new - torch.tensor(self.lengths, device=device)[:, None]).long()
+        return (columns >= columns.shape[0] - n_new - on_device(torch.tensor(self.lengths), device)[:, None]).long()
 
     def source_mask(self, device: torch.device) -> torch.Tensor:
         """Return [B, S] int64: 1 where a row has an encoder's token."""
         columns = torch.arange(max(self.source_lengths), device=device)
-        return (columns < torch.tensor(self.source_lengths, device=device)[:, None]).long()
+        return (columns < on_device(torch.tensor(self.source_lengths), device)[:, None]).long()
 
     def clear_padding_(self) -> None:
         """Zero what passes wrote for padding, so that nothing but numbers is ever masked."""
@@ -183,7 +185,8 @@ def _gathered(layers: Sequence[RowLayer], picks: Sequence[Pick], width: int, n_c
                 getattr(layer, name)[:, :, :shared])
             at = slice(width - shared, width) if is_right else slice(0, shared)
             if into:
-                new[torch.tensor(into, device=new.device), :, at] = source[torch.tensor(rows, device=new.device)]
+                to, of = (on_device(torch.tensor(places), new.device) for places in (into, rows))
+                new[to, :, at] = source[of]
         made.append(new)
     return made[0], made[1]
 

@@ -16,6 +16,7 @@ from adapterhub.bases.load import Base
 from adapterhub.errors import BaseNotFound, PredictionError
 from adapterhub.runtime.config import RuntimeConfig
 from adapterhub.runtime.content import AdapterReader
+from adapterhub.runtime.copies import on_device
 from adapterhub.runtime.device import device_of, dtype_of
 from adapterhub.runtime.generation.key_values import KeyValues, RowLayer, TokenBytes, size_bytes_of
 from adapterhub.runtime.generation.own_positions import COUNTING_DECODERS, OwnPositions
@@ -57,9 +58,9 @@ class SlotLanguageModel:
         trunk = cast("PreTrainedModel", self.model.base_model)  # a module to mypy
         self._work = BatchWork()
         layers = inject(trunk, adaptable_layers(trunk), self._work, is_packed=config.is_packed)
-        slots = Slots(dtype=self.dtype, device=self.device, budget_bytes=config.slots_bytes,
-                      max_slots=config.max_slots)
-        self.adapters = LoadedAdapters(AdapterReader(base.shapes, layers), slots, _NoHeads(), self._find_task)
+        self._slots = Slots(dtype=self.dtype, device=self.device, budget_bytes=config.slots_bytes,
+                            max_slots=config.max_slots)
+        self.adapters = LoadedAdapters(AdapterReader(base.shapes, layers), self._slots, _NoHeads(), self._find_task)
         self.bare = LoadedAdapter(digest="", task=self._find_task(self.task.name), labels=[], head={})
         self._pad = int(base.tokenizer.pad_token_id or 0)
         self.n_layers, self.token_bytes = self._probe() if self.can_write else (0, TokenBytes(0, 0))
@@ -83,6 +84,7 @@ class SlotLanguageModel:
 
     def work_of(self, adapters: Sequence[LoadedAdapter]) -> Work:
         """Return what layers add for rows in this order, which is one of `order_of`; good until the rows change."""
+        self._slots.settle()
         return work_of(adapters, self.dtype, self.device)
 
     @torch.inference_mode()
@@ -132,7 +134,7 @@ class SlotLanguageModel:
     @torch.inference_mode()
     def score(self, sequences: Sequence[TokenSequence], adapter: LoadedAdapter) -> torch.Tensor:
         """Return what the task reads of whole sequences under one adapter: [B, T, 2], on the model's device."""
-        inputs = {name: value.to(self.device) for name, value in collate(sequences, self._pad).items()}
+        inputs = {name: on_device(value, self.device) for name, value in collate(sequences, self._pad).items()}
         self._work.of_layer = self.work_of([adapter] * len(sequences))
         try:
             return outputs_of(self.model, self.task, inputs)
@@ -171,7 +173,7 @@ class SlotLanguageModel:
         return self.task
 
     def _tensor(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
-        return torch.tensor(rows, device=self.device)
+        return on_device(torch.tensor(rows), self.device)
 
 
 class _NoHeads:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from transformers import LogitsProcessorList, PreTrainedModel
 
+from adapterhub.runtime.copies import on_device
 from adapterhub.runtime.generation.settings import GenerationSettings
 
 
@@ -22,7 +23,7 @@ class Sampler:
 
     def choose(self, logits: torch.Tensor, tokens: Sequence[int]) -> torch.Tensor:
         """Return one token [1] after these. logits [1, V] float32."""
-        ids: Any = torch.tensor([tokens], device=logits.device)  # transformers asks for a LongTensor
+        ids: Any = on_device(torch.tensor([tokens]), logits.device)  # transformers asks for a LongTensor
         scores: Any = self._processors(ids, logits)
         if self._generator is None:
             chosen: torch.Tensor = scores.argmax(dim=-1)
