@@ -20,6 +20,7 @@ from adapterhub.settings import Settings
 from adapterhub.tasks.table import find_task
 from adapterhub.tasks.task import Example
 from adapterhub.training.config import TrainConfig
+from adapterhub.training.config_file import config_to_plain
 from adapterhub.training.invariants import frozen_digest, require_frozen, require_moved, require_whole
 from adapterhub.training.loop import run_loop, seed_everything
 from adapterhub.training.methods import State, build_model, whole
@@ -178,6 +179,34 @@ def test_accelerate_launch_gives_what_one_process_gives(still_folder: Path, run_
     assert json.loads(ran.stdout)["folder"] == str(tmp_path / "launched")  # one process speaks
     one, launched = (load_file(tmp_path / name / WEIGHTS_FILE) for name in ("one", "launched"))
     assert largest_difference(one, launched) < 1e-4
+
+
+FSDP2 = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT",
+         "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP", "FSDP_TRANSFORMER_CLS_TO_WRAP": "BertLayer",
+         "FSDP_RESHARD_AFTER_FORWARD": "true"}
+
+
+@pytest.mark.slow
+def test_model_in_parts_by_fsdp2_stops_goes_on_and_gives_the_whole_adapter_that_one_process_gives(
+        still_folder: Path, tiny_config: Callable[..., TrainConfig], tiny_settings: Settings, tmp_path: Path) -> None:
+    def config(name: str) -> TrainConfig:
+        return tiny_config(base=str(still_folder), epochs=2, batch_size=7, precision="float32", output=tmp_path / name)
+
+    def in_parts(start: str, stop_at: int) -> Any:
+        ran = subprocess.run(
+            [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--rdzv-backend", "c10d",
+             "--rdzv-endpoint", "localhost:0", str(Path(__file__).parents[1] / "fsdp_rank.py"),
+             json.dumps(config_to_plain(config("parts"))), start, str(stop_at)],
+            env={**os.environ, **FSDP2, "ADAPTERHUB_CACHE": str(tiny_settings.cache), "OMP_NUM_THREADS": "1"},
+            capture_output=True, text=True, timeout=300, check=False)
+        assert ran.returncode == 0, ran.stderr
+        return json.loads(ran.stdout)
+
+    expected = run_training(config("one"), tiny_settings)
+    assert in_parts("new", 3) == {"stopped": 3}
+    assert in_parts("resume", 0) == pytest.approx(expected.evaluation.metrics)
+    one, parts = (load_file(tmp_path / name / WEIGHTS_FILE) for name in ("one", "parts"))
+    assert largest_difference(one, parts) < 1e-4
 
 
 def test_base_that_moved_is_noticed(still_base: Base, tiny_config: Callable[..., TrainConfig]) -> None:
