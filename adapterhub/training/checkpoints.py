@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
 from safetensors.torch import load_file, save_file
 
 from adapterhub.errors import DataError, TrainingError
@@ -50,7 +50,8 @@ class Checkpoints:
                 shutil.rmtree(temporary, ignore_errors=True)
                 temporary.mkdir(parents=True)
             self._accelerator.wait_for_everyone()
-            self._accelerator.save_state(str(temporary))
+            without = self._beside_the_base("exclude_frozen_parameters", value=True)
+            self._accelerator.save_state(str(temporary), **without)
             self._accelerator.wait_for_everyone()
             if self._accelerator.is_main_process:
                 self._complete(temporary, outcome)
@@ -71,7 +72,7 @@ class Checkpoints:
             if is_whole(place):
                 plain = read_json(place / _OUTCOME)
                 best = load_file(place / _BEST) if (place / _BEST).exists() else {}
-                self._accelerator.load_state(str(place))
+                self._accelerator.load_state(str(place), **self._beside_the_base("load_module_strict", value=False))
                 outcome = Outcome.from_plain(plain, best)
                 outcome.broken_checkpoints += broken
                 outcome.seconds_before = outcome.seconds
@@ -82,11 +83,16 @@ class Checkpoints:
             broken.append(place.name)
         raise TrainingError(f"No checkpoint in {self.folder} is whole.", hint="Remove its folder to start anew.")
 
+    def _beside_the_base(self, option: str, *, value: bool) -> dict[str, Any]:
+        """Return what keeps base weights out where DeepSpeed writes and reads itself."""
+        return {option: value} if self._accelerator.distributed_type is DistributedType.DEEPSPEED else {}
+
     def _complete(self, folder: Path, outcome: Outcome) -> None:
         if outcome.state:
             save_file(outcome.state, folder / _BEST)
         (folder / _OUTCOME).write_bytes(canonical_json(outcome.as_plain()))
-        digests = {path.name: sha256_of_file(path) for path in sorted(folder.iterdir())}
+        digests = {str(path.relative_to(folder)): sha256_of_file(path)
+                   for path in sorted(folder.rglob("*")) if path.is_file()}
         (folder / _DIGESTS).write_bytes(canonical_json(digests))
         sync_tree(folder)
 

@@ -15,6 +15,7 @@ from adapterhub.tasks.batch import LengthBuckets
 from adapterhub.tasks.task import Example, Task
 from adapterhub.training.checkpoints import Checkpoints
 from adapterhub.training.config import StepPlan, TrainConfig
+from adapterhub.training.deepspeed_settings import settle_deepspeed
 from adapterhub.training.evaluate import evaluate_model
 from adapterhub.training.held import computes_in_bfloat16
 from adapterhub.training.methods import TrainedModel
@@ -45,6 +46,7 @@ def run_loop(config: TrainConfig, trained: TrainedModel, task: Task, inputs: Loo
     schedule = build_schedule(config, optimizer, plan)
     if accelerator.num_processes > 1:  # the model is the same in each; what they drop need not be
         set_seed(config.seed + accelerator.process_index)
+    settle_deepspeed(accelerator, batch_size=plan.batch_size, max_grad_norm=config.max_grad_norm)
     model, optimizer, schedule = accelerator.prepare(trained.model, optimizer, schedule)
     # Accelerate wraps the model's own forward in autocast for good; here the loss and the validation rows are computed
     # in it, so that what is measured, probed and exported afterwards is float32.

@@ -73,7 +73,9 @@ class Stepper:
         pieces = self._pieces(examples)
         loss = 0.0
         for number, (piece, share) in enumerate(pieces, start=1):
-            with nullcontext() if number == len(pieces) else self.accelerator.no_sync(self.model):
+            is_last = number == len(pieces)
+            self.accelerator.sync_gradients = is_last  # DeepSpeed makes its step in the last backward pass
+            with nullcontext() if is_last else self.accelerator.no_sync(self.model):
                 loss += self._pass(piece, share)
         if self.accelerator.num_processes > 1:
             told = torch.tensor(loss, device=self.accelerator.device)

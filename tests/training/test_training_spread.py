@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,12 +17,13 @@ from safetensors.torch import load_file
 
 from adapterhub.adapter.peft_config import WEIGHTS_FILE
 from adapterhub.bases.load import Base, load_base
-from adapterhub.errors import DataError, TrainingError, UnknownName
+from adapterhub.errors import DataError, InvalidConfig, TrainingError, UnknownName
 from adapterhub.settings import Settings
 from adapterhub.tasks.table import find_task
 from adapterhub.tasks.task import Example
 from adapterhub.training.config import TrainConfig
 from adapterhub.training.config_file import config_to_plain
+from adapterhub.training.deepspeed_settings import settle_deepspeed
 from adapterhub.training.invariants import frozen_digest, require_frozen, require_moved, require_whole
 from adapterhub.training.loop import run_loop, seed_everything
 from adapterhub.training.methods import State, build_model, whole
@@ -186,27 +189,47 @@ FSDP2 = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_STATE_DICT_TY
          "FSDP_RESHARD_AFTER_FORWARD": "true"}
 
 
-@pytest.mark.slow
-def test_model_in_parts_by_fsdp2_stops_goes_on_and_gives_the_whole_adapter_that_one_process_gives(
-        still_folder: Path, tiny_config: Callable[..., TrainConfig], tiny_settings: Settings, tmp_path: Path) -> None:
-    def config(name: str) -> TrainConfig:
-        return tiny_config(base=str(still_folder), epochs=2, batch_size=7, precision="float32", output=tmp_path / name)
+DEEPSPEED = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2", "DS_ACCELERATOR": "cpu"}
+InParts = Callable[..., Any]
 
-    def in_parts(start: str, stop_at: int) -> Any:
+
+@pytest.fixture
+def in_parts(still_folder: Path, tiny_config: Callable[..., TrainConfig], tiny_settings: Settings,
+             tmp_path: Path) -> InParts:
+    """Train in two processes that each hold a part, and return what the first one says; without a kind in one."""
+    def run(kind: dict[str, str] | None, start: str = "new", stop_at: int = 0, **changes: Any) -> Any:
+        config = tiny_config(base=str(still_folder), epochs=2, batch_size=7, precision="float32",
+                             output=tmp_path / ("one" if kind is None else "parts"), **changes)
+        if kind is None:
+            return run_training(config, tiny_settings).evaluation.metrics
         ran = subprocess.run(
             [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--rdzv-backend", "c10d",
-             "--rdzv-endpoint", "localhost:0", str(Path(__file__).parents[1] / "fsdp_rank.py"),
-             json.dumps(config_to_plain(config("parts"))), start, str(stop_at)],
-            env={**os.environ, **FSDP2, "ADAPTERHUB_CACHE": str(tiny_settings.cache), "OMP_NUM_THREADS": "1"},
+             "--rdzv-endpoint", "localhost:0", str(Path(__file__).parents[1] / "spread_rank.py"),
+             json.dumps(config_to_plain(config)), start, str(stop_at)],
+            env={**os.environ, **kind, "ADAPTERHUB_CACHE": str(tiny_settings.cache), "OMP_NUM_THREADS": "1"},
             capture_output=True, text=True, timeout=300, check=False)
         assert ran.returncode == 0, ran.stderr
-        return json.loads(ran.stdout)
+        return json.loads(ran.stdout.splitlines()[-1])
+    return run
 
-    expected = run_training(config("one"), tiny_settings)
-    assert in_parts("new", 3) == {"stopped": 3}
-    assert in_parts("resume", 0) == pytest.approx(expected.evaluation.metrics)
-    one, parts = (load_file(tmp_path / name / WEIGHTS_FILE) for name in ("one", "parts"))
-    assert largest_difference(one, parts) < 1e-4
+
+@pytest.mark.slow
+def test_model_in_parts_by_fsdp2_stops_goes_on_and_gives_the_whole_adapter_that_one_process_gives(
+        in_parts: InParts, tmp_path: Path) -> None:
+    expected = in_parts(None)
+    assert in_parts(FSDP2, stop_at=3) == {"stopped": 3}
+    assert in_parts(FSDP2, "resume") == pytest.approx(expected)
+    assert largest_difference(*(load_file(tmp_path / name / WEIGHTS_FILE) for name in ("one", "parts"))) < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("deepspeed") is None, reason="needs DeepSpeed")
+def test_optimiser_in_parts_by_deepspeed_stops_goes_on_and_gives_the_adapter_that_one_process_gives(
+        in_parts: InParts, tmp_path: Path) -> None:
+    expected = in_parts(None, accumulation=2)
+    assert in_parts(DEEPSPEED, stop_at=3, accumulation=2) == {"stopped": 3}
+    assert in_parts(DEEPSPEED, "resume", accumulation=2) == pytest.approx(expected)
+    assert largest_difference(*(load_file(tmp_path / name / WEIGHTS_FILE) for name in ("one", "parts"))) < 1e-4
 
 
 def test_base_that_moved_is_noticed(still_base: Base, tiny_config: Callable[..., TrainConfig]) -> None:
@@ -274,3 +297,27 @@ def test_tensor_that_is_spread_over_processes_is_gathered(tmp_path: Path) -> Non
     finally:
         destroy_process_group()
     assert whole(value) is value
+
+
+@pytest.mark.parametrize(("given", "told"), [
+    ({"optimizer": {"type": "Adam"}}, "has 'optimizer', which is the run's own"),
+    ({"scheduler": {"type": "WarmupLR"}}, "has 'scheduler', which is the run's own"),
+    ({"zero_optimization": {"stage": 3}}, "asks for ZeRO stage 3, expected up to 2")])
+def test_deepspeed_configuration_that_the_run_cannot_take_is_refused(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidConfig, match=told):
+        settle_deepspeed(deepspeed_accelerator(given), batch_size=8, max_grad_norm=1.0)
+
+
+def test_deepspeed_is_told_the_runs_own_batch_passes_and_clipping() -> None:
+    accelerator = deepspeed_accelerator({"gradient_accumulation_steps": 4, "zero_optimization": {"stage": 2}})
+    settle_deepspeed(accelerator, batch_size=9, max_grad_norm=0.5)
+    settled = accelerator.state.deepspeed_plugin.deepspeed_config
+    assert (settled["train_micro_batch_size_per_gpu"], settled["gradient_accumulation_steps"]) == (4, 1)
+    assert settled["gradient_clipping"] == 0.5
+
+
+def deepspeed_accelerator(given: dict[str, Any]) -> Any:
+    """What is asked of an Accelerator with two processes and this configuration."""
+    plugin = SimpleNamespace(deepspeed_config=given,
+                             zero_stage=given.get("zero_optimization", {"stage": 0})["stage"])
+    return SimpleNamespace(state=SimpleNamespace(deepspeed_plugin=plugin), num_processes=2)

@@ -1,7 +1,7 @@
-"""One of several processes that hold parts of one model by FSDP2, without a GPU: `torchrun` starts it in tests.
+"""One of several processes that hold parts of one run, by FSDP2 or DeepSpeed, without a GPU: `torchrun` starts it.
 
-Accelerate spreads a model over GPUs alone; that torch does it on processors as well is hidden from it by the type of
-place it believes in. Everything else is Accelerate's and torch's own.
+Accelerate spreads runs over GPUs alone; that both do it on processors as well is hidden from it by the type of place it
+believes in. Everything else is Accelerate's and theirs.
 """
 
 import json
@@ -15,6 +15,7 @@ from accelerate.state import AcceleratorState
 
 from adapterhub.errors import TrainingStopped
 from adapterhub.settings import Settings
+from adapterhub.training import loop
 from adapterhub.training.config_file import parse_config
 from adapterhub.training.run import run_training
 from adapterhub.training.run_folder import Start
@@ -38,7 +39,15 @@ class Stop:
 
 if __name__ == "__main__":
     state = PartialState(cpu=True)
-    PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+    kind = DistributedType.DEEPSPEED if "ACCELERATE_USE_DEEPSPEED" in os.environ else DistributedType.FSDP
+    if kind is DistributedType.DEEPSPEED:
+        import deepspeed
+
+        deepspeed.init_distributed("gloo", auto_mpi_discovery=False)
+        loop.is_on_cpu = lambda: False  # Accelerate leaves DeepSpeed out where it is told to stay on processors
+        PartialState._shared_state["distributed_type"] = kind
+    else:
+        PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
     config, start, n_steps = parse_config(json.loads(sys.argv[1])), cast("Start", sys.argv[2]), int(sys.argv[3])
     told: object
     try:
@@ -46,7 +55,7 @@ if __name__ == "__main__":
         told = result.evaluation.metrics
     except TrainingStopped as stopped:
         told = {"stopped": stopped.step}
-    assert AcceleratorState().distributed_type is DistributedType.FSDP
+    assert AcceleratorState().distributed_type is kind
     if state.is_main_process:
         print(json.dumps(told))
     state.destroy_process_group()
