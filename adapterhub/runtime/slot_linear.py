@@ -30,6 +30,23 @@ class LowRank:
         object.__setattr__(self, "a_turned", self.a.transpose(-1, -2))
         object.__setattr__(self, "b_turned", self.b.transpose(-1, -2))
 
+    def read(self) -> "LowRank":
+        """Return itself: A and B are there."""
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class LateLowRank:
+    """The same with A and B copied when the layer runs, so that they are multiplied out of the processor's cache."""
+
+    start: int
+    stop: int
+    copy: Callable[[], tuple[torch.Tensor, torch.Tensor]]  # [D, R, I] and [D, O, R]
+
+    def read(self) -> LowRank:
+        """Copy A and B."""
+        return LowRank(self.start, self.stop, *self.copy())
+
 
 @dataclass(frozen=True, slots=True)
 class Scales:
@@ -46,7 +63,7 @@ class Scales:
 class LayerWork:
     """What one layer adds for the batch at hand."""
 
-    low_rank: Sequence[LowRank] = ()
+    low_rank: Sequence[LowRank | LateLowRank] = ()
     scales: Scales | None = None
 
 
@@ -116,7 +133,7 @@ def apply_work(frozen: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, 
         if scales.out_shift is not None:
             part += scales.out_shift
     for product in work.low_rank:
-        add_low_rank_(y, x, product)
+        add_low_rank_(y, x, product.read())
     return y
 
 

@@ -122,6 +122,14 @@ class SlotPool:
         """Return a copy of several adapters [D, P]."""
         return self._slab.index_select(0, on_device(torch.tensor(slots), self._device))
 
+    def gather_layer(self, slots: torch.Tensor, layer: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return copies of several adapters' A [D, R, I] and B [D, O, R] of one layer. slots [D] int64."""
+        start, middle, end = self._offsets[layer]
+        shape, rank = self._shapes[layer], self.shape.rank
+        part = self._slab[:, start:end].index_select(0, slots)
+        return (part[:, :middle - start].unflatten(1, (rank, shape.in_features)),
+                part[:, middle - start:].unflatten(1, (shape.out_features, rank)))
+
     def views(self, rows: torch.Tensor, layer: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Return A [..., R, I] and B [..., O, R] of a layer inside rows [..., P]; [P] gives [R, I] and [O, R]."""
         start, middle, end = self._offsets[layer]

@@ -57,6 +57,17 @@ def test_views_of_a_gathered_row_are_the_rows_own() -> None:
             assert torch.equal(b[i], own_b)
 
 
+def test_a_gathered_layer_is_that_layer_of_the_gathered_rows() -> None:
+    pool = pool_of()
+    for slot in (pool.take(), pool.take(), pool.take()):
+        pool.row(slot).copy_(torch.arange(pool.shape.n_elements) + 1000.0 * slot)
+    slots = [2, 0, 0, 1]
+    rows = pool.gather(slots)
+    for layer in LAYERS:
+        for own, expected in zip(pool.gather_layer(torch.tensor(slots), layer), pool.views(rows, layer), strict=True):
+            assert torch.equal(own, expected)
+
+
 @given(moves=st.lists(st.tuples(st.booleans(), st.integers(0, 9)), max_size=30))
 @settings(max_examples=40, deadline=None)
 def test_taken_slots_are_never_shared_and_keep_their_content(moves: list[tuple[bool, int]]) -> None:

@@ -85,7 +85,7 @@ class SlotLanguageModel:
     def work_of(self, adapters: Sequence[LoadedAdapter]) -> Work:
         """Return what layers add for rows in this order, which is one of `order_of`; good until the rows change."""
         self._slots.settle()
-        return work_of(adapters, self.dtype, self.device)
+        return work_of(adapters, self.dtype, self.device, is_kept=True)
 
     @torch.inference_mode()
     def read(self, prompts: Sequence[Sequence[int]], work: Work) -> tuple[torch.Tensor, KeyValues]:
