@@ -14,6 +14,8 @@ KINDS: dict[str, type[float] | type[int] | type[str]] = {
 """Settings that can be searched, with the type of their values."""
 _NEEDS_PART = {"rank": "rank", "alpha": "alpha_field", "dropout": "dropout_field"}
 """Setting -> the part of a method without which it has no such setting."""
+_OWN_RATES = "loraplus"
+"""The method that gives the head a rate itself."""
 DEFAULT = ("learning_rate=1e-4:1e-2:log", "rank=4|8|16|32", "batch_size=16|32|64")
 """What is searched where nothing is said; targets and methods depend on the base and on what is to be paid."""
 _HINT = "Write name=low:high, name=low:high:log or name=a|b|c, for instance learning_rate=1e-4:1e-2:log."
@@ -75,13 +77,16 @@ class Space:
 
 def has_setting(method: str, name: str) -> bool:
     """Say whether a method has a setting: IA3 for one has no rank."""
+    if name == "head_learning_rate":
+        return method != _OWN_RATES
     return name not in _NEEDS_PART or getattr(find_method(method), _NEEDS_PART[name]) is not None
 
 
 def with_params(config: TrainConfig, params: Mapping[str, Any]) -> TrainConfig:
     """Return a trial's settings; those of the run that its method does not have are left out. Raises as TrainConfig."""
     method = params.get("method", config.method)
-    return replace(config, **{**{name: None for name in _NEEDS_PART if not has_setting(method, name)}, **params})
+    return replace(config, **{**{name: None for name in (*_NEEDS_PART, "head_learning_rate")
+                               if not has_setting(method, name)}, **params})
 
 
 def parse_space(options: Sequence[str], table: Mapping[str, Any]) -> Space:

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from optuna.trial import FixedTrial
 
 from adapterhub.errors import AdapterHubError
-from adapterhub.searching.space import Choice, Range, parse_space
+from adapterhub.searching.space import Choice, Range, parse_space, with_params
+from adapterhub.searching.study import suggest
 from adapterhub.training.config import TrainConfig
 
 
@@ -68,3 +70,14 @@ def test_values_that_no_run_can_have_are_told_before_the_first_trial(option: str
 def test_a_method_without_ranks_fits_beside_one_that_has_them() -> None:
     config = TrainConfig(task="text-classification", data="rows.csv", output=Path("out"), rank=4)
     parse_space(["method=lora|ia3", "rank=2|4"], {}).require_fit(config)
+
+
+def test_a_rate_of_the_head_is_left_out_for_the_method_that_has_rates_of_its_own() -> None:
+    config = TrainConfig(task="text-classification", data="rows.csv", output=Path("out"), head_learning_rate=1e-2)
+    space = parse_space(["method=loraplus|lora", "head_learning_rate=1e-3|5e-3"], {})
+    space.require_fit(config)
+    assert with_params(config, {"method": "loraplus"}).head_learning_rate is None
+    params = suggest(FixedTrial({"method": "loraplus", "head_learning_rate": 1e-3}), space, config)
+    assert params == {"method": "loraplus"}
+    assert with_params(config, params).method == "loraplus"
+    assert "head_learning_rate" in suggest(FixedTrial({"method": "lora", "head_learning_rate": 1e-3}), space, config)
