@@ -1,8 +1,8 @@
 """The benchmark of quality: what counts as equal to full fine-tuning."""
 
 import pytest
+from benchmark_results import figures_with
 
-from adapterhub.costs.figures import ArmFigures
 from adapterhub.costs.results import Result
 from benchmarks.quality import figures_of
 
@@ -11,13 +11,6 @@ def results_of(full: list[float], adapter: list[float]) -> list[Result]:
     return [Result(task="t", settings={"task": "text-classification"}, machine={}, versions={}, created_at="",
                    figures=figures_with(arm, seed, value))
             for arm, values in (("full", full), ("lora-r8", adapter)) for seed, value in enumerate(values)]
-
-
-def figures_with(arm: str, seed: int, value: float) -> ArmFigures:
-    return ArmFigures(arm=arm, method=arm, seed=seed, learning_rate=1e-3, epochs=1, n_steps=1, trained_parameters=1,
-                      disk_bytes=1, peak_memory_bytes=1, write_memory_bytes=0, reserved_memory_bytes=0,
-                      step_seconds=1.0, step_processor_seconds=1.0, train_seconds=1.0, metrics={"accuracy": value},
-                      n_test_rows=10, curve=[], energy_joules=None, energy_counter="")
 
 
 @pytest.mark.parametrize(("adapter", "limit", "is_met"), [
