@@ -40,6 +40,7 @@ def main() -> None:
     say = own_channel()
     given = json.loads(sys.stdin.readline())
     name, keeps_result, more = given.pop("name"), given.pop("keeps_result"), given.pop("more")
+    is_timed = given.pop("is_timed")
     import_ahead()
     give_memory_back()
     memory = _Memory()
@@ -49,7 +50,7 @@ def main() -> None:
         else:
             given = {"checkpoint_seconds": float("inf"), "trackers": (), **given, **more}
             config = TrainConfig(**{**given, "output": Path(given["output"])})
-            turns = _Turns(say, memory, n_epochs=int(given["epochs"]))
+            turns = _Turns(say, memory, n_epochs=int(given["epochs"]), is_timed=is_timed)
             result = run_training(config, Settings.from_environment(), turns.begin)
             figures = _figures(name or config.method, config, result, turns)
     except AdapterHubError as error:
@@ -92,12 +93,12 @@ class _Memory:
 class _Turns:
     """A progress that waits after each step until it is this arm's turn again."""
 
-    def __init__(self, say: Say, memory: _Memory, *, n_epochs: int) -> None:
-        self._say, self._n_epochs = say, n_epochs
+    def __init__(self, say: Say, memory: _Memory, *, n_epochs: int, is_timed: bool) -> None:
+        self._say, self._n_epochs, self._is_timed = say, n_epochs, is_timed
         self.memory = memory
         self._counter: EnergyCounter | None = find_counter()
         self._before = 0.0
-        self._begun = 0.0
+        self._begun, self._begun_by_clock = 0.0, 0.0
         self.joules = 0.0
         self.n_steps = 0
         self.processor_seconds: list[float] = []
@@ -117,25 +118,29 @@ class _Turns:
             return
         self.n_steps = total
         self._say({"n_steps": total})
+        if self._is_timed:
+            keep_memory()
         self._wait()
         yield self
         self.memory.end_training()
 
     def update(self, completed: int, note: str = "") -> None:
         """Report a step and wait."""
+        by_clock = time.perf_counter() - self._begun_by_clock
         self.processor_seconds.append(time.process_time() - self._begun)
         if self._counter:
             self.joules += self._counter.read_joules() - self._before
         if completed == self.n_steps // self._n_epochs and self._n_epochs > 1:
             self.memory.end_first_epoch()
-        self._say({"step": completed, "note": note})
+        self._say({"step": completed, "note": note, "took": {
+            "step_seconds": by_clock, "step_processor_seconds": self.processor_seconds[-1]}})
         self._wait()
 
     def _wait(self) -> None:
         wait_for_turn()
         if self._counter:
             self._before = self._counter.read_joules()
-        self._begun = time.process_time()
+        self._begun, self._begun_by_clock = time.process_time(), time.perf_counter()
 
 
 def _first_turn(say: Say, n_steps: int) -> None:

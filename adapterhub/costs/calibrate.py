@@ -6,20 +6,21 @@ more than a few of its layers are needed.
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from adapterhub.bases.load import Base
-from adapterhub.bases.processor import has_native_bfloat16, keep_few_kernels
+from adapterhub.bases.processor import keep_few_kernels
 from adapterhub.costs.shadow import StepShape, loss_of, made_up
 from adapterhub.tasks.task import Task
 from adapterhub.training.config import TrainConfig
 from adapterhub.training.held import hold_frozen
 from adapterhub.training.methods import build_model
 from adapterhub.training.optimizer import build_optimizer
+from adapterhub.training.ranks import training_device
 from adapterhub.training.remembered import leave_out_lower
 
 N_LAYERS = (1, 3)
@@ -38,27 +39,71 @@ class Speed:
     """One pass of as many rows through the layers that are left out and remembered; 0 where none are."""
 
 
+class Calibration:
+    """Steps of the two made-up bases, one of each at a time: what else the machine does then touches both alike."""
+
+    def __init__(self, config: TrainConfig, base: Base, task: Task, shape: StepShape) -> None:
+        """Make the bases and warm up. Raises as `build_model`."""
+        keep_few_kernels()
+        n_layers = int(base.config.num_hidden_layers)
+        self._trained = min(n_layers, config.upper_layers or n_layers) if config.remember_lower else n_layers
+        self._left_out = n_layers - self._trained
+        self._steps = {n: _Timed(_step_of(config, made_up(base, n_layers=n), task, shape, n))
+                       for n in {min(n, self._trained) for n in N_LAYERS}}
+        self._passes = {n: _Timed(_pass_of(config, made_up(base, n_layers=n), task, shape))
+                        for n in {min(n, n_layers) for n in N_LAYERS}} if self._left_out else {}
+
+    def take(self) -> float:
+        """Take each step and each pass once; return the seconds that all of them took."""
+        return sum(work.take() for work in (*self._steps.values(), *self._passes.values()))
+
+    def speed(self) -> Speed:
+        """Draw what was taken so far out to all layers."""
+        return Speed(step_seconds=_line(self._steps, self._trained),
+                     pass_seconds=_line(self._passes, self._left_out) if self._passes else 0.0)
+
+
 def measure_speed(config: TrainConfig, base: Base, task: Task, shape: StepShape, seconds: float = SECONDS) -> Speed:
     """Measure steps of `shape` for about `seconds`. Raises as `build_model`."""
-    keep_few_kernels()
-    n_layers = int(base.config.num_hidden_layers)
-    trained = min(n_layers, config.upper_layers or n_layers) if config.remember_lower else n_layers
-    few, more = (min(n, trained) for n in N_LAYERS)
-    share = seconds / (4 if config.remember_lower else 2)
-    steps = {n: _seconds_of(_step_of(config, made_up(base, n_layers=n), task, shape, n), share) for n in {few, more}}
-    whole = _line(steps[few], steps[more], few, more, trained)
-    if not config.remember_lower or trained == n_layers:
-        return Speed(step_seconds=whole, pass_seconds=0.0)
-    few, more = (min(n, n_layers) for n in N_LAYERS)
-    passes = {n: _seconds_of(_pass_of(made_up(base, n_layers=n), task, shape), share) for n in {few, more}}
-    return Speed(step_seconds=whole, pass_seconds=_line(passes[few], passes[more], few, more, n_layers - trained))
+    calibration = Calibration(config, base, task, shape)
+    n_taken, taken = 0, 0.0
+    while n_taken < LEAST_STEPS or taken < seconds:
+        taken += calibration.take()
+        n_taken += 1
+    return calibration.speed()
 
 
-def _line(low: float, high: float, few: int, more: int, wanted: int) -> float:
+class _Timed:
+    """Work, and the seconds of each time that it was done."""
+
+    def __init__(self, work: Callable[[], torch.device]) -> None:
+        self._work = work
+        self._taken: list[float] = []
+        for _ in range(WARM_UPS):
+            self.take()
+        self._taken.clear()
+
+    def take(self) -> float:
+        """Do it once, to its end on the device."""
+        started = time.perf_counter()
+        torch.get_device_module(self._work()).synchronize()
+        self._taken.append(time.perf_counter() - started)
+        return self._taken[-1]
+
+    @property
+    def seconds(self) -> float:
+        """The lower quartile: other programs only lengthen it."""
+        return statistics.quantiles(self._taken, n=4, method="inclusive")[0]
+
+
+def _line(timed: Mapping[int, _Timed], wanted: int) -> float:
+    few, more = min(timed), max(timed)
+    low, high = timed[few].seconds, timed[more].seconds
     return low if few == more else low + (high - low) / (more - few) * (wanted - few)
 
 
-def _step_of(config: TrainConfig, base: Base, task: Task, shape: StepShape, n_layers: int) -> Callable[[], object]:
+def _step_of(config: TrainConfig, base: Base, task: Task, shape: StepShape,
+             n_layers: int) -> Callable[[], torch.device]:
     shape = replace(shape, batch_size=max(1, shape.batch_size // config.accumulation))
     config = replace(config, upper_layers=n_layers if config.upper_layers else None)
     trained = build_model(config, base, task, [str(i) for i in range(shape.n_labels)])
@@ -68,37 +113,30 @@ def _step_of(config: TrainConfig, base: Base, task: Task, shape: StepShape, n_la
     if config.remember_lower:
         leave_out_lower(model, _Zeros(int(base.config.hidden_size)))
     hold_frozen(config, trained)
+    device = training_device()
+    model.to(device)
     optimizer = build_optimizer(config, trained)
     model.train()
 
-    def step() -> None:
+    def step() -> torch.device:
         for _ in range(config.accumulation):
-            loss_of(model, task, base, shape).backward()
+            loss_of(config, model, task, base, shape).backward()
         torch.nn.utils.clip_grad_norm_(trained.parameters(), config.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad()
+        return device
     return step
 
 
-def _pass_of(base: Base, task: Task, shape: StepShape) -> Callable[[], object]:
-    model = base.load_with_head(task.auto_class, n_labels=shape.n_labels).eval()
+def _pass_of(config: TrainConfig, base: Base, task: Task, shape: StepShape) -> Callable[[], torch.device]:
+    device, config = training_device(), replace(config, precision="auto")  # whatever the steps are computed in
+    model: Any = base.load_with_head(task.auto_class, n_labels=shape.n_labels).eval().to(device)
 
-    def run() -> None:
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=has_native_bfloat16()):
-            loss_of(model, task, base, shape)
+    def run() -> torch.device:
+        with torch.inference_mode():
+            loss_of(config, model, task, base, shape)
+        return device
     return run
-
-
-def _seconds_of(work: Callable[[], object], seconds: float) -> float:
-    """Return the lower quartile of runs in about `seconds`: other programs only lengthen them."""
-    for _ in range(WARM_UPS):
-        work()
-    taken: list[float] = []
-    while len(taken) < LEAST_STEPS or sum(taken) < seconds:
-        started = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - started)
-    return statistics.quantiles(taken, n=4, method="inclusive")[0]
 
 
 class _Zeros:
@@ -110,4 +148,4 @@ class _Zeros:
 
     def recall(self, input_ids: torch.Tensor) -> None:
         """Give zeros of the batch's shape."""
-        self.recalled = torch.zeros(*input_ids.shape, self._width)
+        self.recalled = torch.zeros(*input_ids.shape, self._width, device=input_ids.device)

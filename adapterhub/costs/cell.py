@@ -1,7 +1,7 @@
 """Steps of one arm at given batch sizes and lengths, in a process of its own: `python -m adapterhub.costs.cell`.
 
 It speaks the protocol of arm.py, and trains by the trainer's own loop on made-up rows that all have the same length, so
-that nothing of the estimate is in what it is compared with.
+that nothing of the estimate is in what it is compared with. What the time's estimate is drawn from is measured beside.
 """
 
 import gc
@@ -20,6 +20,8 @@ from adapterhub.bases.load import Base
 from adapterhub.bases.processor import keep_few_kernels
 from adapterhub.costs.allocator import forget_peak, give_memory_back, keep_memory, peak_above
 from adapterhub.costs.arm import import_ahead, own_channel, wait_for_turn
+from adapterhub.costs.calibrate import Calibration
+from adapterhub.costs.shadow import StepShape
 from adapterhub.costs.shapes import open_base
 from adapterhub.errors import AdapterHubError
 from adapterhub.settings import Settings
@@ -35,7 +37,9 @@ from adapterhub.training.remembered import remember_lower
 from adapterhub.training.watch import EpochFacts, StepFacts
 
 TASK, N_LABELS = "text-classification", 77
-MEMORY_STEPS, TIME_STEPS = 3, 9
+MEMORY_STEPS = 3
+LEAST_STEPS, MOST_STEPS, TIMED_TOKENS = 9, 33, 8192
+"""Steps whose time is taken: as many as these tokens make, since short ones are told from noise by their number."""
 
 
 def main() -> None:
@@ -46,7 +50,7 @@ def main() -> None:
     import_ahead()
     keep_few_kernels()
     cells = [(int(batch), int(length)) for batch, length in given["cells"]]
-    say({"n_steps": len(cells) * (MEMORY_STEPS + TIME_STEPS)})
+    say({"n_steps": sum(MEMORY_STEPS + timed_steps(batch_size, length) for batch_size, length in cells)})
     wait_for_turn()
     try:
         base = open_base(given["base"], Settings.from_environment().cache)
@@ -59,12 +63,18 @@ def main() -> None:
         peaks = [_peak_of(config, base, watcher) for config in configs]
         keep_memory()
         seconds = [_seconds_of(config, base, watcher) for config in configs]
-        found = [{"batch_size": batch_size, "length": length, "peak_memory_bytes": peak, "step_seconds": taken}
-                 for (batch_size, length), peak, taken in zip(cells, peaks, seconds, strict=True)]
+        found = [{"batch_size": batch_size, "length": length, "peak_memory_bytes": peak, "step_seconds": taken,
+                  "estimated_seconds": estimated}
+                 for (batch_size, length), peak, (taken, estimated) in zip(cells, peaks, seconds, strict=True)]
     except AdapterHubError as error:
         say({"fault": str(error)})
     else:
         say({"figures": {"cells": found}})
+
+
+def timed_steps(batch_size: int, length: int) -> int:
+    """Return how many steps of a size are timed."""
+    return min(MOST_STEPS, max(LEAST_STEPS, TIMED_TOKENS // (batch_size * length)))
 
 
 class _Watcher:
@@ -73,19 +83,23 @@ class _Watcher:
     def __init__(self, start_bytes: int, say: Any) -> None:
         self._start, self._say = start_bytes, say
         self._n_steps = 0
+        self._calibration: Calibration | None = None
         self.peak_bytes = 0
         self.seconds: list[float] = []
 
-    def begin(self) -> None:
+    def begin(self, calibration: Calibration | None) -> None:
         """Begin a size, and let go of the one before: models are cycles, which a peak would count twice."""
         gc.collect()
         forget_peak()
         self.seconds = []
+        self._calibration = calibration
 
     def step_ended(self, facts: StepFacts) -> None:
-        """Take a step's figures and wait for the next turn."""
+        """Take a step's figures, let the calibration take its own, and wait for the next turn."""
         self.peak_bytes = peak_above(self._start)
         self.seconds.append(facts.seconds)
+        if self._calibration:
+            self._calibration.take()
         self._n_steps += 1
         self._say({"step": self._n_steps, "note": ""})
         wait_for_turn()
@@ -100,13 +114,20 @@ def _peak_of(config: TrainConfig, base: Base, watcher: _Watcher) -> int:
     return watcher.peak_bytes
 
 
-def _seconds_of(config: TrainConfig, base: Base, watcher: _Watcher) -> float:
-    """Return the lower quartile of the steps, but for the first, which still has to ask for memory."""
-    _take_steps(config, base, watcher, TIME_STEPS)
-    return statistics.quantiles(watcher.seconds[1:], n=4, method="inclusive")[0]
+def _seconds_of(config: TrainConfig, base: Base, watcher: _Watcher) -> tuple[float, float]:
+    """Return the lower quartile of the steps, but for the first, which still has to ask for memory, and its estimate.
+
+    The estimate's own steps are taken between these: a machine that others use too is not as fast a minute later.
+    """
+    assert config.batch_size, "every size says it"
+    shape = StepShape(batch_size=config.batch_size, length=config.length, n_labels=N_LABELS)
+    calibration = Calibration(with_preset(config, int(base.config.num_hidden_layers)), base, find_task(TASK), shape)
+    _take_steps(config, base, watcher, timed_steps(config.batch_size, config.length), calibration)
+    return statistics.quantiles(watcher.seconds[1:], n=4, method="inclusive")[0], calibration.speed().step_seconds
 
 
-def _take_steps(config: TrainConfig, base: Base, watcher: _Watcher, n_steps: int) -> None:
+def _take_steps(config: TrainConfig, base: Base, watcher: _Watcher, n_steps: int,
+                calibration: Calibration | None = None) -> None:
     config = with_preset(config, int(base.config.num_hidden_layers))
     seed_everything(0)
     task, labels = find_task(TASK), [f"{i:02}" for i in range(N_LABELS)]
@@ -117,7 +138,7 @@ def _take_steps(config: TrainConfig, base: Base, watcher: _Watcher, n_steps: int
     if config.remember_lower:
         remember_lower(trained, task, inputs)
     hold_frozen(config, trained)
-    watcher.begin()
+    watcher.begin(calibration)
     run_loop(config, trained, task, inputs, [watcher])
 
 

@@ -35,8 +35,6 @@ LEAST_TEST_ROWS = 20
 SEARCH_SEED = 0
 MOST_RATES = 5
 """Learning rates that an arm tries at most."""
-CALIBRATION_S = 2.0
-"""For each size of the grid."""
 CHECKPOINT_FIGURES = 2
 """AdamW keeps two numbers for each one that it trains."""
 
@@ -62,13 +60,10 @@ def run_comparison(suite: Suite, place: Path, settings: Settings, show: ShowProg
     folder, results = ResultsFolder(place), []
     with TemporaryDirectory() as rows:
         for task in suite.tasks:
-            if task.n_rows is not None:
-                task = replace(task, data=str(drawn_rows(Path(task.data), task.n_rows, Path(rows))))
-            results += _run_task(suite, task, folder, settings, show)
+            results += _run_task(suite, with_drawn_rows(task, Path(rows)), folder, settings, show)
     if suite.grid_batches and folder.noted("grid") is None:
         bases = suite.grid_bases or (suite.tasks[0].base,)
-        cells = [cell for base in bases
-                 for cell in measure_grid(suite, base, settings, show, calibration_s=CALIBRATION_S)]
+        cells = [cell for base in bases for cell in measure_grid(suite, base, settings, show)]
         folder.note("grid", [asdict(cell) for cell in cells])
     return results
 
@@ -89,6 +84,21 @@ def _run_task(suite: Suite, task: ComparedTask, folder: ResultsFolder, settings:
     rates.update({arm.name: rates[arm.rate_of] for arm in arms if arm.rate_of in rates})
     return [result for seed in suite.seeds
             for result in _run_seed(suite, task, arms, rates, seed, survey, counts, folder, show)]
+
+
+def with_drawn_rows(task: ComparedTask, place: Path) -> ComparedTask:
+    """Return a task on as few rows as it says, drawn into `place`."""
+    if task.n_rows is None:
+        return task
+    return replace(task, data=str(drawn_rows(Path(task.data), task.n_rows, place)))
+
+
+def arm_settings(task: ComparedTask, arm: Arm, rate: float, seed: int, base: Base) -> ArmSettings:
+    """Return what an arm trains on a task. Raises as `settings_on`."""
+    more: dict[str, Any] = {} if arm.method == "bare" else {"patience": max(1, task.epochs), **settings_on(arm, base)}
+    return ArmSettings(name=arm.name, method=arm.method, task=task.task, data=Path(task.data), base=task.base,
+                       epochs=task.epochs, batch_size=task.batch_size, max_length=task.max_length, learning_rate=rate,
+                       seed=seed, is_validated=True, more=more, keeps_result=False)
 
 
 def grid_of(place: Path) -> list[GridCell]:
@@ -160,7 +170,7 @@ def _further(best: Result, asked: Sequence[float]) -> float | None:
 def _run_seed(suite: Suite, task: ComparedTask, arms: Sequence[Arm], rates: dict[str, float], seed: int,
               survey: _Survey, counts: dict[str, StepCount], folder: ResultsFolder,
               show: ShowProgress) -> list[Result]:
-    wanted = {arm.name: _settings(task, arm, rates[arm.name], seed, survey.base) for arm in arms}
+    wanted = {arm.name: arm_settings(task, arm, rates[arm.name], seed, survey.base) for arm in arms}
     plain = {name: _plain(settings, task.base_name) for name, settings in wanted.items()}
     there = {name: folder.read(task.name, name, seed, plain[name]) for name in wanted}
     missing = iter([name for name, result in there.items() if result is None])
@@ -212,13 +222,6 @@ def _with_count(figures: ArmFigures, count: StepCount | None) -> ArmFigures:
     is_head_alone = figures.method == "full" and figures.trained_parameters < count.total_parameters // 50
     return replace(figures, parts=parts, total_parameters=count.total_parameters,
                    disk_bytes=tensors_bytes if is_head_alone else figures.disk_bytes)
-
-
-def _settings(task: ComparedTask, arm: Arm, rate: float, seed: int, base: Base) -> ArmSettings:
-    more: dict[str, Any] = {} if arm.method == "bare" else {"patience": max(1, task.epochs), **settings_on(arm, base)}
-    return ArmSettings(name=arm.name, method=arm.method, task=task.task, data=Path(task.data), base=task.base,
-                       epochs=task.epochs, batch_size=task.batch_size, max_length=task.max_length, learning_rate=rate,
-                       seed=seed, is_validated=True, more=more, keeps_result=False)
 
 
 def _plain(settings: ArmSettings, base_name: str) -> dict[str, Any]:

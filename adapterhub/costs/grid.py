@@ -8,7 +8,6 @@ from typing import Any
 
 from adapterhub.bases.load import Base
 from adapterhub.costs.arms import Arm, find_arm, settings_on
-from adapterhub.costs.calibrate import measure_speed
 from adapterhub.costs.cell import N_LABELS, TASK
 from adapterhub.costs.estimate import available_memory_bytes, estimate
 from adapterhub.costs.shadow import StepShape
@@ -19,7 +18,6 @@ from adapterhub.progress import ShowProgress, waiting
 from adapterhub.settings import Settings
 from adapterhub.tasks.table import find_task
 from adapterhub.training.config import TrainConfig
-from adapterhub.training.preset import with_preset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,17 +44,17 @@ class GridCell:
         return self.estimated_seconds / self.step_seconds - 1
 
 
-def measure_grid(suite: Suite, base_name: str, settings: Settings, show: ShowProgress, *,
-                 calibration_s: float) -> list[GridCell]:
-    """Measure the suite's arms on a base at each batch size and length, in turn, and estimate each before.
+def measure_grid(suite: Suite, base_name: str, settings: Settings, show: ShowProgress) -> list[GridCell]:
+    """Measure the suite's arms on a base at each batch size and length, in turn, and estimate each.
 
+    Memory is estimated before; time from steps of fewer layers that are taken between those that are measured.
     What does not fit into memory by its estimate is left out. Raises TrainingError as `turns.run_arms`.
     """
     base = open_base(base_name, settings.cache)
-    ahead: dict[str, dict[tuple[int, int], tuple[int, float]]] = {}
+    ahead: dict[str, dict[tuple[int, int], int]] = {}
     with waiting(f"estimating steps on {base_name}"):
         for arm in map(find_arm, suite.grid_arms):
-            found = {cell: _estimated(arm, base, cell, calibration_s) for cell in itertools.product(
+            found = {cell: _estimated(arm, base, cell) for cell in itertools.product(
                 suite.grid_batches, suite.grid_lengths)}
             ahead[arm.name] = {cell: one for cell, one in found.items() if one is not None}
     measured = []
@@ -74,19 +72,16 @@ def measure_grid(suite: Suite, base_name: str, settings: Settings, show: ShowPro
     return measured
 
 
-def _cell(base: str, arm: str, measured: dict[str, Any], ahead: dict[tuple[int, int], tuple[int, float]]) -> GridCell:
-    memory_bytes, seconds = ahead[measured["batch_size"], measured["length"]]
-    return GridCell(base=base, arm=arm, estimated_memory_bytes=memory_bytes, estimated_seconds=seconds, **measured)
+def _cell(base: str, arm: str, measured: dict[str, Any], ahead: dict[tuple[int, int], int]) -> GridCell:
+    size = measured["batch_size"], measured["length"]
+    return GridCell(base=base, arm=arm, estimated_memory_bytes=ahead[size], **measured)
 
 
-def _estimated(arm: Arm, base: Base, cell: tuple[int, int], calibration_s: float) -> tuple[int, float] | None:
-    """Return the bytes and seconds that a step will take, None where it will not fit into memory."""
+def _estimated(arm: Arm, base: Base, cell: tuple[int, int]) -> int | None:
+    """Return the bytes that a step will take, None where it will not fit into memory."""
     batch_size, length = cell
     config = TrainConfig(task=TASK, data="made up", output=Path("nowhere"), method=arm.method, epochs=1,
                          batch_size=batch_size, max_length=length, **settings_on(arm, base))
     task, shape = find_task(TASK), StepShape(batch_size=batch_size, length=length, n_labels=N_LABELS)
     found = estimate(config, base, task, shape)
-    if found.peak_memory_bytes > available_memory_bytes():
-        return None
-    speed = measure_speed(with_preset(config, int(base.config.num_hidden_layers)), base, task, shape, calibration_s)
-    return found.peak_memory_bytes, speed.step_seconds
+    return found.peak_memory_bytes if found.peak_memory_bytes <= available_memory_bytes() else None

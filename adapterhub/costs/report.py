@@ -15,6 +15,7 @@ from adapterhub.costs.anchors import ANCHORS
 from adapterhub.costs.energy import NOT_MEASURABLE
 from adapterhub.costs.grid import GridCell
 from adapterhub.costs.machine import describe_machine, versions
+from adapterhub.costs.paces import Paces
 from adapterhub.costs.plots import curves_picture, grid_picture, memory_picture, pareto_picture, tasks_picture
 from adapterhub.costs.results import Result
 from adapterhub.costs.serving import ServedTasks
@@ -36,6 +37,8 @@ class Compared:
     results: Sequence[Result]
     grid: Sequence[GridCell] = ()
     served: Sequence[ServedTasks] = ()
+    paces: Mapping[str, Paces] = field(default_factory=dict)
+    """Task -> the round in which its steps were timed; empty where all arms ran in one round anyway."""
     left_out: dict[str, dict[str, str]] = field(default_factory=dict)
     """Task -> arm -> why it was not run."""
     price_per_hour: float | None = None
@@ -75,7 +78,8 @@ def _written(compared: Compared) -> tuple[str, dict[str, bytes]]:
     for task in compared.tasks:
         arms = summarise(compared.results, task)
         name = _file_name(task)
-        parts += [f"## {task}", when_to_use_which(task, arms), _table_of_arms(arms), _note_of_arms(arms)]
+        parts += [f"## {task}", when_to_use_which(task, arms), _table_of_arms(arms),
+                  _note_of_arms(arms, compared.paces.get(task))]
         parts += [f"Left out: {arm}. {why}" for arm, why in compared.left_out.get(task, {}).items()]
         show(f"memory-{name}.png", memory_picture(f"{task}: memory of a step", arms), "Memory by part, and its peak")
         parts.append(_table_of_parts(arms))
@@ -106,8 +110,8 @@ def _measured_on(compared: Compared) -> str:
     return (f"Measured on {told}, with {libraries}; seeds {', '.join(map(str, seeds))}. "
             "Each arm ran in a process of its own, step by step in turn with the others, at its own learning rate. "
             "Memory is the highest resident set above what the process had before it loaded the base, in the first "
-            "epoch, with freed memory given back at once; steps are timed in later epochs, with freed memory kept, in "
-            "seconds of processors, since the clock also tells who else computes. "
+            "epoch, with freed memory given back at once; steps are timed with freed memory kept, in seconds of "
+            "processors, since the clock also tells who else computes. "
             f"Energy: {energy if energy != NOT_MEASURABLE else NOT_MEASURABLE + ' (no NVML, no readable RAPL)'}.")
 
 
@@ -134,21 +138,25 @@ def _table_of_arms(arms: Sequence[ArmSummary]) -> str:
     return _table(header, lines)
 
 
-def _note_of_arms(arms: Sequence[ArmSummary]) -> str:
+def _note_of_arms(arms: Sequence[ArmSummary], paces: Paces | None) -> str:
     n = max(len(arm.seeds) for arm in arms)
     interval = ("± is the 95 % interval of the mean by Student's t." if n > 1 else
                 "One seed: differences of a point or two are no results.")
     return (f"{interval} In brackets: the share of full fine-tuning's. Times are those of steps, with what is run "
             "ahead of them. A checkpoint is counted: the trained tensors and AdamW's two figures for each, in float32. "
-            f"{_processors(arms)}").rstrip()
+            f"{_processors(arms, paces)}").rstrip()
 
 
-def _processors(arms: Sequence[ArmSummary]) -> str:
-    """Say where arms' memory and times were measured, if one was measured elsewhere than the others."""
+def _processors(arms: Sequence[ArmSummary], paces: Paces | None) -> str:
+    """Say where arms' memory and times were measured, and which were measured elsewhere than the others."""
     by_processor: dict[str, list[str]] = {}
     for arm in arms:
         by_processor.setdefault(arm.processor, []).append(arm.title)
     where = "; ".join(f"{', '.join(titles)} on {processor}" for processor, titles in by_processor.items())
+    if paces:
+        return (f"Memory is of {where if len(by_processor) > 1 else next(iter(by_processor))}. All arms took "
+                f"{paces.n_steps} steps in turn on {paces.processor}, and each arm's time is what its own run's steps "
+                "take at that pace.")
     return f"Memory and times are of: {where}. Times of different processors do not compare." if (
         len(by_processor) > 1) else f"Memory and times are of {next(iter(by_processor))}."
 

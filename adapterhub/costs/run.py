@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from adapterhub.costs.compare import grid_of, run_comparison
+from adapterhub.costs.paces import at_pace, paces_of, time_arms
 from adapterhub.costs.report import Compared, write_report
 from adapterhub.costs.results import Result, ResultsFolder
 from adapterhub.costs.serving import ServedTasks, measure_serving
@@ -54,13 +55,14 @@ def compare_and_report(suite: Suite, place: Path, settings: Settings, *, price_p
     """
     folder = ResultsFolder(place)
     results = run_comparison(suite, place, settings, show) if is_run else _results_there(suite, folder)
+    paces = time_arms(suite, results, place, settings, show) if is_run else paces_of(suite, place)
     served = [ServedTasks(**one) for one in folder.noted("served") or []]
     if not served and suite.served and is_run:
         served = _serve(suite, settings)
         folder.note("served", [asdict(one) for one in served])
-    compared = Compared(suite=suite.name, results=results, grid=grid_of(place), served=served,
-                        left_out={task.name: folder.noted(f"{task.name}/left-out") or {} for task in suite.tasks},
-                        price_per_hour=price_per_hour)
+    compared = Compared(suite=suite.name, results=at_pace(results, paces), paces=paces, grid=grid_of(place),
+                        served=served, price_per_hour=price_per_hour,
+                        left_out={task.name: folder.noted(f"{task.name}/left-out") or {} for task in suite.tasks})
     written = Written(compared=compared, page=write_report(compared, place))
     folder.note("summary", {**written.to_dict(), "page": written.page.name})
     return written

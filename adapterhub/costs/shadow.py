@@ -21,13 +21,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel
 
 from adapterhub.bases.load import Base
-from adapterhub.bases.processor import has_native_bfloat16
 from adapterhub.costs.figures import MemoryParts
 from adapterhub.errors import InvalidConfig
 from adapterhub.tasks.one_pass import outputs_of
 from adapterhub.tasks.task import Task
 from adapterhub.training.config import TrainConfig
-from adapterhub.training.held import hold_frozen
+from adapterhub.training.held import computes_in_bfloat16, hold_frozen
 from adapterhub.training.methods import TrainedModel, build_model
 from adapterhub.training.optimizer import build_optimizer
 from adapterhub.training.remembered import leave_out_lower
@@ -80,9 +79,9 @@ def count_step(config: TrainConfig, base: Base, task: Task, shape: StepShape) ->
         hold_frozen(config, trained)
         ledger, gradients, optimizer = _two_steps(config, trained, task, base, shape)
         parts = MemoryParts(weights=bytes_of(model.parameters()), gradients=gradients, optimizer=optimizer,
-                            activations=_kept_bytes(model, task, base, shape))
+                            activations=_kept_bytes(config, model, task, base, shape))
         with FlopCounterMode(display=False) as counter:
-            loss_of(model, task, base, shape).backward()
+            loss_of(config, model, task, base, shape).backward()
     return StepCount(parts=parts, peak_bytes=ledger.peak_bytes, trained_parameters=trained.n_trained,
                      total_parameters=total, stored=stored, flops=config.accumulation * int(counter.get_total_flops()))
 
@@ -205,7 +204,7 @@ def _two_steps(config: TrainConfig, trained: TrainedModel, task: Task, base: Bas
         for _ in range(2):
             ledger.begin_step()
             for _ in range(config.accumulation):
-                loss_of(model, task, base, shape).backward()
+                loss_of(config, model, task, base, shape).backward()
             gradients = bytes_of(value.grad for value in parameters if value.grad is not None)
             torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
             optimizer.step()
@@ -214,13 +213,14 @@ def _two_steps(config: TrainConfig, trained: TrainedModel, task: Task, base: Bas
     return ledger, gradients, bytes_of(value for value in state if isinstance(value, torch.Tensor))
 
 
-def loss_of(model: Any, task: Task, base: Base, shape: StepShape) -> torch.Tensor:
-    """Return a number with the graph of a step: for a task that writes, over every token."""
-    total = torch.zeros(())
+def loss_of(config: TrainConfig, model: Any, task: Task, base: Base, shape: StepShape) -> torch.Tensor:
+    """Return a number with the graph of a step, where the model lies: for a task that writes, over every token."""
+    device = next(model.parameters()).device
+    total = torch.zeros((), device=device)
     for _ in range(shape.n_sequences):
-        ids = torch.zeros(shape.batch_size, shape.length, dtype=torch.long)
+        ids = torch.zeros(shape.batch_size, shape.length, dtype=torch.long, device=device)
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": torch.zeros_like(ids)}
-        with torch.autocast("cpu", torch.bfloat16, enabled=has_native_bfloat16()):
+        with torch.autocast(device.type, torch.bfloat16, enabled=computes_in_bfloat16(config)):
             if task.writes:
                 inputs.pop("token_type_ids")
                 decoder = {"decoder_input_ids": ids} if base.config.is_encoder_decoder else {}
@@ -231,7 +231,7 @@ def loss_of(model: Any, task: Task, base: Base, shape: StepShape) -> torch.Tenso
     return total
 
 
-def _kept_bytes(model: Any, task: Task, base: Base, shape: StepShape) -> int:
+def _kept_bytes(config: TrainConfig, model: Any, task: Task, base: Base, shape: StepShape) -> int:
     """Return the bytes that a forward pass keeps for the backward pass, weights not counted."""
     weights = {value.untyped_storage()._cdata for value in (*model.parameters(), *model.buffers())}
     kept: dict[int, torch.UntypedStorage] = {}
@@ -243,5 +243,5 @@ def _kept_bytes(model: Any, task: Task, base: Base, shape: StepShape) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss_of(model, task, base, shape)
+        loss_of(config, model, task, base, shape)
     return sum(storage.nbytes() for storage in kept.values())

@@ -45,6 +45,8 @@ class ArmSettings:
     """Of the arm; empty: its method."""
     keeps_result: bool = True
     """False: what it wrote is removed once it is measured."""
+    is_timed: bool = False
+    """Whether its steps' times alone are wanted: freed memory is kept from the first step on."""
 
 
 def run_arms(arms: Mapping[Path, ArmSettings], show: ShowProgress = progress_bar, *,
@@ -84,6 +86,8 @@ class RunningArm:
         self._process, self._ask, self._answers, self._errors = process, process.stdin, process.stdout, errors
         self.name, self.output = name, output
         self.result: dict[str, Any] | None = None
+        self.told: dict[str, Any] = {}
+        """What it said last."""
 
     def take_turn(self) -> int:
         """Let it take one step and wait for it; return the steps taken, 0 where it finished instead."""
@@ -108,10 +112,10 @@ class RunningArm:
             self._errors.seek(0)
             told = self._errors.read().strip().splitlines() or [f"exit code {self._process.wait()}"]
             raise TrainingError(f"The arm {self.name} ended early: {told[-1]}.", hint="Run it again.")
-        answer: dict[str, Any] = json.loads(line)
-        if "fault" in answer:
-            raise TrainingError(f"The arm {self.name} failed: {answer['fault']}")
-        return answer
+        self.told = json.loads(line)
+        if "fault" in self.told:
+            raise TrainingError(f"The arm {self.name} failed: {self.told['fault']}")
+        return self.told
 
 
 @contextmanager

@@ -27,3 +27,8 @@ def will_be_spread_out() -> bool:
 def is_on_cpu() -> bool:
     """Say whether there is no other device; Accelerate must be told, or processes do not find each other."""
     return not torch.accelerator.is_available()
+
+
+def training_device() -> torch.device:
+    """Return the device on which Accelerate would train, before an Accelerator is there."""
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")

@@ -5,16 +5,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny import intent_rows, write_rows
 
 from adapterhub.bases.load import Base, load_base
+from adapterhub.costs.arms import find_arm
 from adapterhub.costs.figures import ArmFigures, CurvePoint, MemoryParts
 from adapterhub.costs.results import Result
+from adapterhub.costs.suites import ComparedTask, Suite
 from adapterhub.settings import Settings
 
 
 @pytest.fixture(scope="session")
 def tiny_base(tiny_base_folder: Path, tiny_settings: Settings) -> Base:
     return load_base(str(tiny_base_folder), cache=tiny_settings.cache)
+
+
+@pytest.fixture(scope="session")
+def suite(tiny_base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Suite:
+    """A comparison of two arms, and of one that is left out, on three intents."""
+    rows = write_rows(tmp_path_factory.mktemp("rows") / "intents.jsonl", intent_rows(3, n_each=60))
+    task = ComparedTask(name="intents", task="text-classification", data=str(rows), epochs=2,
+                        base=str(tiny_base_folder), batch_size=16, max_length=32)
+    return Suite(name="tiny", tasks=(task,), arms=tuple(map(find_arm, ("full", "lora-r2", "bare"))), seeds=(0,),
+                 is_tuned=False)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import intent_rows, pair_rows, write_rows
+from tiny import pair_rows, write_rows
 
 from adapterhub.costs.arms import find_arm
 from adapterhub.costs.compare import run_comparison, tuned
@@ -20,15 +20,6 @@ from adapterhub.costs.summary import mean_of, summarise
 from adapterhub.costs.words import when_to_use_which
 from adapterhub.errors import AdapterHubError, DataError, InvalidConfig, TrainingError, UnknownName
 from adapterhub.settings import Settings
-
-
-@pytest.fixture(scope="module")
-def suite(tiny_base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Suite:
-    rows = write_rows(tmp_path_factory.mktemp("rows") / "intents.jsonl", intent_rows(3, n_each=60))
-    task = ComparedTask(name="intents", task="text-classification", data=str(rows), epochs=2,
-                        base=str(tiny_base_folder), batch_size=16, max_length=32)
-    return Suite(name="tiny", tasks=(task,), arms=tuple(map(find_arm, ("full", "lora-r2", "bare"))), seeds=(0,),
-                 is_tuned=False)
 
 
 @pytest.fixture(scope="module")

@@ -52,6 +52,14 @@ def test_weights_that_a_run_holds_in_bfloat16_are_counted_so(tiny_base: Base) ->
         value.element_size() * value.numel() for value in trained.model.parameters())
 
 
+@pytest.mark.parametrize("changes", [{"method": "full"}, {"rank": 4}], ids=str)
+def test_step_is_counted_in_the_precision_that_the_run_asks_for(tiny_base: Base, changes: dict[str, Any]) -> None:
+    wide, narrow = (count_step(config_of(tiny_base, precision=precision, **changes), tiny_base, TASK, SHAPE).parts
+                    for precision in ("float32", "bfloat16"))
+    assert wide.weights == narrow.weights if changes.get("method") == "full" else wide.weights > narrow.weights
+    assert wide.activations > 1.1 * narrow.activations
+
+
 def test_checkpointing_keeps_fewer_activations_and_more_rows_keep_more(tiny_base: Base) -> None:
     plain = count_step(config_of(tiny_base, rank=2), tiny_base, TASK, SHAPE)
     spared = count_step(config_of(tiny_base, rank=2, gradient_checkpointing=True), tiny_base, TASK, SHAPE)
