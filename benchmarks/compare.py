@@ -3,6 +3,7 @@
 The example intents give bytes, counted memory and, run twice, how far two runs agree. Banking77, where it is at hand,
 gives the preset lean against full fine-tuning, each at its own rate, in turn. A hundred tasks are served as adapters;
 what a hundred whole models would take is drawn out from one and four that were really loaded, and said so.
+A full run takes hours for banking77, and goes on from what `results/compare-lean/` holds.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from adapterhub.costs.summary import ArmSummary, summarise
 from adapterhub.registry import open_registries
 from adapterhub.settings import Settings
 from benchmarks.adapters_made import scratch_folder
-from benchmarks.report import Figure, Options, run
+from benchmarks.report import RESULTS, Figure, Options, run
 
 QUERY_VALUE = Arm(name="lora-qv-r4", title="LoRA query-value, rank 4", method="lora", rates=(4e-3,),
                   more={"rank": 4, "targets": "query-value"})
@@ -102,7 +103,8 @@ def _of_lean(place: Path, settings: Settings, options: Options) -> list[Figure]:
     task = replace(QUICK_BANKING77 if options.is_quick else BANKING77, data=str(settings.data / "data" / "banking77"))
     suite = Suite(name="lean", tasks=(task,), arms=tuple(map(find_arm, ("full", "lean"))), is_tuned=False,
                   seeds=(options.seed,) if options.is_quick else tuple(range(options.seed, options.seed + 3)))
-    full, lean = summarise(run_comparison(suite, place / "lean", settings), task.name)
+    kept = place / "lean" if options.is_quick else RESULTS / "compare-lean"
+    full, lean = summarise(run_comparison(suite, kept, settings), task.name)
     return lean_figures(full, lean)
 
 

@@ -12,6 +12,8 @@ from adapterhub.bases.resolve import BaseSource
 from adapterhub.costs.shadow import made_up
 
 SHAPES: Mapping[str, Mapping[str, int]] = {
+    "shape:llama-tiny": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4,
+                         "num_attention_heads": 4, "num_key_value_heads": 2},
     "shape:llama-1b": {"hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16,
                        "num_attention_heads": 32, "num_key_value_heads": 8},
     "shape:llama-3b": {"hidden_size": 3072, "intermediate_size": 8192, "num_hidden_layers": 28,
@@ -19,7 +21,10 @@ SHAPES: Mapping[str, Mapping[str, int]] = {
     "shape:llama-8b": {"hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
                        "num_attention_heads": 32, "num_key_value_heads": 8},
 }
-"""Name -> sizes. Source: the configs of Llama 3.2 1B and 3B, and Llama 3.1 8B; vocabulary 128,256."""
+"""Name -> sizes; the tiny one is nobody's, and shows on any machine that the way works. Source of the others: the
+configs of Llama 3.2 1B and 3B, and Llama 3.1 8B; vocabulary 128,256."""
+SCALE_SHAPES = ("shape:llama-1b", "shape:llama-3b", "shape:llama-8b")
+"""Those that the suite scale compares."""
 VOCABULARY, POSITIONS = 128_256, 8192
 
 

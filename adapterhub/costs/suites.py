@@ -9,7 +9,7 @@ import torch
 
 from adapterhub.bases.embedded import EMBEDDED
 from adapterhub.costs.arms import ARMS, Arm, find_arm
-from adapterhub.costs.shapes import SHAPES
+from adapterhub.costs.shapes import SCALE_SHAPES
 from adapterhub.errors import DataError, InvalidConfig, UnknownName
 from adapterhub.settings import Settings
 
@@ -120,7 +120,7 @@ def scale_suite() -> Suite:
         raise InvalidConfig("The suite scale trains models of 1, 3 and 8 billion parameters, and there is no CUDA GPU "
                             "here.", hint="Run it on a machine with one, or take --suite quick.")
     return Suite(name="scale", tasks=(), arms=(), seeds=(), is_tuned=False, grid_batches=(4,), grid_lengths=(256, 768),
-                 grid_arms=SCALE_ARMS, grid_bases=tuple(SHAPES))
+                 grid_arms=SCALE_ARMS, grid_bases=SCALE_SHAPES)
 
 
 def own_suite(task: ComparedTask, arms: tuple[str, ...], n_seeds: int) -> Suite:
