@@ -47,7 +47,8 @@ def cost_table(summary: Path) -> str:
     parts = []
     for task, arms in told["tasks"].items():
         full = next(arm for arm in arms if arm["arm"] == "full")
-        lines = [(arm["title"], _points(arm["quality"]), f"{arm['trained_parameters']:,}",
+        lines = [(arm["title"], _points(arm["quality"]),
+                  f"{arm['trained_parameters']:,}" if arm["trained_parameters"] else "none",
                   _beside(arm["disk_bytes"], full["disk_bytes"]),
                   _beside(arm["peak_memory_bytes"], full["peak_memory_bytes"]), _time(arm, full)) for arm in arms]
         parts.append(_table((f"{task}, {full['n_test_rows']:,} test rows", f"test {full['metric']}, in 100",
@@ -67,7 +68,7 @@ def _time(arm: Mapping[str, Any], full: Mapping[str, Any]) -> str:
 
 
 def _beside(value: int, full: int) -> str:
-    return f"{value / 1e6:,.1f} ({value / full:.3f}x)"
+    return f"{value / 1e6:,.1f} ({value / full:.3f}x)" if value else ""
 
 
 def adapter_tables(registry: Registry) -> str:

@@ -126,7 +126,7 @@ def _table_of_arms(arms: Sequence[ArmSummary]) -> str:
     header = ("arm", "test quality", "rate", "trained", "result, MB", "checkpoint, MB", "peak memory, MB",
               "while writing, MB", "step, ms", "to best, s", "to full's best less 0.5 points, s",
               "energy, J")
-    lines = [(
+    lines = [(arm.title, f"{arm.metric} {arm.quality}", *[""] * (len(header) - 2)) if not arm.trained_parameters else (
         arm.title, f"{arm.metric} {arm.quality}", f"{arm.learning_rate:g}", f"{arm.trained_parameters:,}",
         _with_ratio(arm.disk_bytes / 1e6, full.disk_bytes / 1e6 if full else None),
         f"{arm.checkpoint_bytes / 1e6:.1f}",

@@ -11,7 +11,7 @@ from adapterhub.costs.report import Compared, write_report
 from adapterhub.costs.results import Result, ResultsFolder
 from adapterhub.costs.serving import ServedTasks, measure_serving
 from adapterhub.costs.suites import Suite
-from adapterhub.costs.summary import summarise
+from adapterhub.costs.summary import ArmSummary, summarise
 from adapterhub.costs.words import when_to_use_which
 from adapterhub.errors import DataError
 from adapterhub.progress import ShowProgress, progress_bar
@@ -37,13 +37,18 @@ class Written:
 
     def tables(self) -> dict[str, list[tuple[object, ...]]]:
         """Return a few columns for each task, for a terminal."""
-        return {task: [(arm.title, f"{arm.metric} {arm.quality}", f"{arm.disk_bytes / 1e6:.2f}",
-                        f"{arm.peak_memory_bytes / 1e6:.0f}", f"{1e3 * arm.step_seconds:.0f}")
-                       for arm in summarise(self.compared.results, task)] for task in self.compared.tasks}
+        return {task: [_columns(arm) for arm in summarise(self.compared.results, task)]
+                for task in self.compared.tasks}
 
     def paragraphs(self) -> list[str]:
         """Return each task's figures in words."""
         return [when_to_use_which(task, summarise(self.compared.results, task)) for task in self.compared.tasks]
+
+
+def _columns(arm: ArmSummary) -> tuple[object, ...]:
+    """Return an arm's few columns, those of costs empty where nothing was trained."""
+    costs = (f"{arm.disk_bytes / 1e6:.2f}", f"{arm.peak_memory_bytes / 1e6:.0f}", f"{1e3 * arm.step_seconds:.0f}")
+    return arm.title, f"{arm.metric} {arm.quality}", *(costs if arm.trained_parameters else ("", "", ""))
 
 
 def compare_and_report(suite: Suite, place: Path, settings: Settings, *, price_per_hour: float | None = None,

@@ -33,6 +33,8 @@ def when_to_use_which(task: str, arms: Sequence[ArmSummary]) -> str:
         sentences.append(f"Slower steps than full fine-tuning's has {_list(slower)}.")
     if "head" in named:
         sentences.append(_head(named["head"], best))
+    if "bare" in named:
+        sentences.append(_bare(named["bare"], best))
     sentences.append(_advice(full, best, named.get("lean")))
     return " ".join(sentences)
 
@@ -62,6 +64,13 @@ def _head(head: ArmSummary, best: ArmSummary) -> str:
     if lost <= LITTLE:
         return "A head alone does as well here: take that, it costs least of all."
     return f"A head alone costs least of all and loses {100 * lost:.1f} points against {best.title}."
+
+
+def _bare(bare: ArmSummary, best: ArmSummary) -> str:
+    gained = best.quality.value - bare.quality.value
+    if gained <= LITTLE:
+        return f"The bare base does as well ({bare.quality.value:.3f}): nothing need be trained."
+    return f"The bare base answers with {bare.quality.value:.3f}, so training gains {100 * gained:.1f} points."
 
 
 def _advice(full: ArmSummary, best: ArmSummary, lean: ArmSummary | None) -> str:

@@ -213,6 +213,18 @@ def test_words_follow_the_figures(result: Callable[..., Result]) -> None:
     assert "Take an adapter" in said
 
 
+def test_bare_base_shows_its_answers_and_no_costs(result: Callable[..., Result], tmp_path: Path) -> None:
+    bare = result("bare", 0.80, disk=0, peak=0, step=0.0, trained_parameters=0, n_steps=0, curve=[], parts=None)
+    results = [result("full", 0.95), result("lora-r8", 0.95), bare]
+    assert "The bare base answers with 0.800, so training gains 15.0 points." in when_to_use_which(
+        "intents", summarise(results, "intents"))
+    equal = [*results[:2], replace(bare, figures=replace(bare.figures, metrics={"accuracy": 0.95}))]
+    assert "nothing need be trained" in when_to_use_which("intents", summarise(equal, "intents"))
+    report = write_report(Compared(suite="own", results=results), tmp_path).with_suffix(".md").read_text()
+    row, = (line for line in report.splitlines() if line.startswith("| bare base"))
+    assert {cell.strip() for cell in row.split("|")} == {"", "bare base", "accuracy 0.800"}
+
+
 def test_too_few_rows_are_told(suite: Suite, tiny_rows: dict[str, Path], tiny_settings: Settings,
                                tmp_path: Path) -> None:
     task = ComparedTask(name="few", task="text-classification", data=str(tiny_rows["intents3"]), epochs=1,
