@@ -45,12 +45,13 @@ class Calibration:
     def __init__(self, config: TrainConfig, base: Base, task: Task, shape: StepShape) -> None:
         """Make the bases and warm up. Raises as `build_model`."""
         keep_few_kernels()
+        device = training_device()
         n_layers = int(base.config.num_hidden_layers)
         self._trained = min(n_layers, config.upper_layers or n_layers) if config.remember_lower else n_layers
         self._left_out = n_layers - self._trained
-        self._steps = {n: _Timed(_step_of(config, made_up(base, n_layers=n), task, shape, n))
+        self._steps = {n: _Timed(_step_of(config, made_up(base, n_layers=n), task, shape, n, device), device)
                        for n in {min(n, self._trained) for n in N_LAYERS}}
-        self._passes = {n: _Timed(_pass_of(config, made_up(base, n_layers=n), task, shape))
+        self._passes = {n: _Timed(_pass_of(config, made_up(base, n_layers=n), task, shape, device), device)
                         for n in {min(n, n_layers) for n in N_LAYERS}} if self._left_out else {}
 
     def take(self) -> float:
@@ -74,10 +75,10 @@ def measure_speed(config: TrainConfig, base: Base, task: Task, shape: StepShape,
 
 
 class _Timed:
-    """Work, and the seconds of each time that it was done."""
+    """Work on a device, and the seconds of each time that it was done."""
 
-    def __init__(self, work: Callable[[], torch.device]) -> None:
-        self._work = work
+    def __init__(self, work: Callable[[], None], device: torch.device) -> None:
+        self._work, self._device = work, torch.get_device_module(device)
         self._taken: list[float] = []
         for _ in range(WARM_UPS):
             self.take()
@@ -86,7 +87,8 @@ class _Timed:
     def take(self) -> float:
         """Do it once, to its end on the device."""
         started = time.perf_counter()
-        torch.get_device_module(self._work()).synchronize()
+        self._work()
+        self._device.synchronize()
         self._taken.append(time.perf_counter() - started)
         return self._taken[-1]
 
@@ -102,8 +104,8 @@ def _line(timed: Mapping[int, _Timed], wanted: int) -> float:
     return low if few == more else low + (high - low) / (more - few) * (wanted - few)
 
 
-def _step_of(config: TrainConfig, base: Base, task: Task, shape: StepShape,
-             n_layers: int) -> Callable[[], torch.device]:
+def _step_of(config: TrainConfig, base: Base, task: Task, shape: StepShape, n_layers: int,
+             device: torch.device) -> Callable[[], None]:
     shape = replace(shape, batch_size=max(1, shape.batch_size // config.accumulation))
     config = replace(config, upper_layers=n_layers if config.upper_layers else None)
     trained = build_model(config, base, task, [str(i) for i in range(shape.n_labels)])
@@ -113,29 +115,27 @@ def _step_of(config: TrainConfig, base: Base, task: Task, shape: StepShape,
     if config.remember_lower:
         leave_out_lower(model, _Zeros(int(base.config.hidden_size)))
     hold_frozen(config, trained)
-    device = training_device()
     model.to(device)
     optimizer = build_optimizer(config, trained)
     model.train()
 
-    def step() -> torch.device:
+    def step() -> None:
         for _ in range(config.accumulation):
             loss_of(config, model, task, base, shape).backward()
         torch.nn.utils.clip_grad_norm_(trained.parameters(), config.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad()
-        return device
     return step
 
 
-def _pass_of(config: TrainConfig, base: Base, task: Task, shape: StepShape) -> Callable[[], torch.device]:
-    device, config = training_device(), replace(config, precision="auto")  # whatever the steps are computed in
+def _pass_of(config: TrainConfig, base: Base, task: Task, shape: StepShape,
+             device: torch.device) -> Callable[[], None]:
+    config = replace(config, precision="auto")  # whatever the steps are computed in
     model: Any = base.load_with_head(task.auto_class, n_labels=shape.n_labels).eval().to(device)
 
-    def run() -> torch.device:
+    def run() -> None:
         with torch.inference_mode():
             loss_of(config, model, task, base, shape)
-        return device
     return run
 
 

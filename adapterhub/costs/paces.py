@@ -1,7 +1,7 @@
-"""How long a step of each arm takes: all arms of a task in one round, step by step in turn, on the same rows.
+"""How long a step of each arm takes: in rounds, step by step in turn with the yardstick's on the same rows.
 
 The runs that show quality come hours apart. On a machine that others use too, times of two such runs differed by a
-third for no reason of the arms' own; those of one round are each held to the yardstick's step on the same rows.
+third for no reason of the arms' own.
 """
 
 import statistics
@@ -52,7 +52,7 @@ class Paces:
 
 def time_arms(suite: Suite, results: Sequence[Result], place: Path, settings: Settings,
               show: ShowProgress = progress_bar) -> dict[str, Paces]:
-    """Return each task's paces, of all arms with a result in one round; what is in `place` is not measured again.
+    """Return each task's paces, of all arms with a result; what is in `place` is not measured again.
 
     A comparison whose arms all ran in one round has no need of another, and gets none. Raises as `measure_paces`.
     """
@@ -105,7 +105,7 @@ def measure_paces(arms: Mapping[str, ArmSettings], n_at_once: int, work: Path, s
 
 
 def at_pace(results: Sequence[Result], paces: Mapping[str, Paces]) -> list[Result]:
-    """Return results with the times that their steps would have at the paces (task -> paces) of one round."""
+    """Return results with the times that their steps would have at their tasks' paces."""
     return [_at_pace(result, paces[result.task].arms[result.figures.arm])
             if result.task in paces and result.figures.arm in paces[result.task].arms else result
             for result in results]

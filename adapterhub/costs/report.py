@@ -38,7 +38,7 @@ class Compared:
     grid: Sequence[GridCell] = ()
     served: Sequence[ServedTasks] = ()
     paces: Mapping[str, Paces] = field(default_factory=dict)
-    """Task -> the round in which its steps were timed; empty where all arms ran in one round anyway."""
+    """Task -> the rounds in which its steps were timed; empty where all arms ran in one round anyway."""
     left_out: dict[str, dict[str, str]] = field(default_factory=dict)
     """Task -> arm -> why it was not run."""
     price_per_hour: float | None = None
@@ -126,16 +126,21 @@ def _table_of_arms(arms: Sequence[ArmSummary]) -> str:
     header = ("arm", "test quality", "rate", "trained", "result, MB", "checkpoint, MB", "peak memory, MB",
               "while writing, MB", "step, ms", "to best, s", "to full's best less 0.5 points, s",
               "energy, J")
-    lines = [(arm.title, f"{arm.metric} {arm.quality}", *[""] * (len(header) - 2)) if not arm.trained_parameters else (
-        arm.title, f"{arm.metric} {arm.quality}", f"{arm.learning_rate:g}", f"{arm.trained_parameters:,}",
+    lines = [(arm.title, f"{arm.metric} {arm.quality}", *(
+        _costs(arm, full) if arm.trained_parameters else [""] * (len(header) - 2))) for arm in arms]
+    return _table(header, lines)
+
+
+def _costs(arm: ArmSummary, full: ArmSummary | None) -> tuple[str, ...]:
+    return (
+        f"{arm.learning_rate:g}", f"{arm.trained_parameters:,}",
         _with_ratio(arm.disk_bytes / 1e6, full.disk_bytes / 1e6 if full else None),
         f"{arm.checkpoint_bytes / 1e6:.1f}",
         _with_ratio(arm.peak_memory_bytes / 1e6, full.peak_memory_bytes / 1e6 if full else None),
         f"{arm.write_memory_bytes / 1e6:.0f}",
         _with_ratio(1e3 * arm.step_seconds, 1e3 * full.step_seconds if full else None),
         _seconds(arm.best_seconds), _with_ratio(arm.near_seconds, full.near_seconds if full else None),
-        NOT_MEASURABLE if arm.energy_joules is None else f"{arm.energy_joules:.0f}") for arm in arms]
-    return _table(header, lines)
+        NOT_MEASURABLE if arm.energy_joules is None else f"{arm.energy_joules:.0f}")
 
 
 def _note_of_arms(arms: Sequence[ArmSummary], paces: Paces | None) -> str:
@@ -154,9 +159,9 @@ def _processors(arms: Sequence[ArmSummary], paces: Paces | None) -> str:
         by_processor.setdefault(arm.processor, []).append(arm.title)
     where = "; ".join(f"{', '.join(titles)} on {processor}" for processor, titles in by_processor.items())
     if paces:
-        return (f"Memory is of {where if len(by_processor) > 1 else next(iter(by_processor))}. All arms took "
-                f"{paces.n_steps} steps in turn on {paces.processor}, and each arm's time is what its own run's steps "
-                "take at that pace.")
+        return (f"Memory is of {where if len(by_processor) > 1 else next(iter(by_processor))}. Each arm "
+                f"took {paces.n_steps} steps in turn with full fine-tuning's on {paces.processor}, and its time is "
+                "what its own run's steps take at that pace.")
     return f"Memory and times are of: {where}. Times of different processors do not compare." if (
         len(by_processor) > 1) else f"Memory and times are of {next(iter(by_processor))}."
 

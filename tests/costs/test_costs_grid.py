@@ -15,7 +15,7 @@ from adapterhub.costs import calibrate
 from adapterhub.costs.calibrate import Calibration, measure_speed
 from adapterhub.costs.cell import timed_steps
 from adapterhub.costs.grid import measure_grid
-from adapterhub.costs.shadow import StepShape
+from adapterhub.costs.shadow import StepShape, made_up
 from adapterhub.costs.suites import quick_suite
 from adapterhub.progress import Silent
 from adapterhub.settings import Settings
@@ -50,25 +50,20 @@ def test_line_goes_through_steps_that_are_taken_in_turn(tiny_base: Base, monkeyp
     clock, taken = [0.0], list[int]()
 
     def step_of(*given: Any) -> Any:
-        def step() -> torch.device:
-            clock[0] += (0.5 + given[-1]) * (1 if len(taken) % 4 < 2 else 7)
-            taken.append(given[-1])
-            return torch.device("cpu")
+        n_layers = given[-2]
+
+        def step() -> None:
+            clock[0] += (0.5 + n_layers) * (1 if len(taken) % 4 < 2 else 7)
+            taken.append(n_layers)
         return step
     monkeypatch.setattr(calibrate, "_step_of", step_of)
     monkeypatch.setattr(calibrate, "WARM_UPS", 0)
     monkeypatch.setattr("time.perf_counter", lambda: clock[0])
     config = TrainConfig(task=TASK.name, data="rows", output=Path("out"), base=str(tiny_base.source.folder))
-    larger = replace_layers(tiny_base, 12)
-    speed = measure_speed(config, larger, TASK, StepShape(batch_size=2, length=8, n_labels=3), seconds=0.0)
+    speed = measure_speed(config, made_up(tiny_base, n_layers=12), TASK,
+                          StepShape(batch_size=2, length=8, n_labels=3), seconds=0.0)
     assert speed.step_seconds == pytest.approx(12.5)
     assert taken == [1, 3] * calibrate.LEAST_STEPS
-
-
-def replace_layers(base: Base, n_layers: int) -> Base:
-    from adapterhub.costs.shadow import made_up
-
-    return made_up(base, n_layers=n_layers)
 
 
 @pytest.mark.parametrize("changes", [{"method": "full"}, {"rank": 2}, {"rank": 2, "gradient_checkpointing": True},
