@@ -38,7 +38,7 @@ from adapterhub.training.watch import EpochFacts, StepFacts
 
 TASK, N_LABELS = "text-classification", 77
 MEMORY_STEPS = 3
-LEAST_STEPS, MOST_STEPS, TIMED_TOKENS = 9, 33, 4096
+LEAST_STEPS, MOST_STEPS, TIMED_TOKENS = 9, 33, 2048
 """Steps whose time is taken: as many as these tokens make, since short ones are told from noise by their number."""
 
 

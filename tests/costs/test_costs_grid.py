@@ -11,10 +11,10 @@ import torch
 from transformers import masking_utils
 
 from adapterhub.bases.load import Base
-from adapterhub.costs import calibrate
+from adapterhub.costs import calibrate, grid
 from adapterhub.costs.calibrate import Calibration, measure_speed
 from adapterhub.costs.cell import timed_steps
-from adapterhub.costs.grid import measure_grid
+from adapterhub.costs.grid import measure_grid, that_fit
 from adapterhub.costs.shadow import StepShape, made_up
 from adapterhub.costs.suites import quick_suite
 from adapterhub.progress import Silent
@@ -41,8 +41,25 @@ def test_each_size_is_measured_and_estimated(tiny_base_folder: Path, tiny_settin
     assert shown == [("steps of each size", 3 + timed_steps(8, 64) + 3 + timed_steps(32, 64))]
 
 
+def test_arms_that_do_not_fit_beside_each_other_come_one_after_the_other() -> None:
+    assert that_fit({"full": 9, "lora": 4, "lean": 3, "dora": 6}, 10) == [["full"], ["lora", "lean"], ["dora"]]
+    assert that_fit({"full": 9, "lora": 4}, 100) == [["full", "lora"]]
+    assert that_fit({}, 100) == []
+
+
+def test_size_that_does_not_fit_is_left_out(tiny_base_folder: Path, tiny_settings: Settings,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple[str, list[tuple[int, int]]]] = []
+    monkeypatch.setattr(grid, "available_memory_bytes", lambda: 250_000_000)
+    monkeypatch.setattr(grid, "_measured", lambda _base, _name, ahead, _show: started.extend(
+        (name, list(sizes)) for name, sizes in ahead.items()) or [])
+    suite = replace(quick_suite(), grid_arms=("full", "lora-r8"), grid_batches=(4, 4096), grid_lengths=(64,))
+    assert measure_grid(suite, str(tiny_base_folder), tiny_settings, lambda *_: pytest.fail("no bar")) == []
+    assert started == [("full", [(4, 64)]), ("lora-r8", [(4, 64)])]
+
+
 def test_short_steps_are_timed_more_often() -> None:
-    assert [timed_steps(8, 16), timed_steps(4, 64), timed_steps(32, 128)] == [32, 16, 9]
+    assert [timed_steps(2, 16), timed_steps(8, 16), timed_steps(32, 128)] == [33, 16, 9]
 
 
 def test_line_goes_through_steps_that_are_taken_in_turn(tiny_base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
