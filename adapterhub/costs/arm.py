@@ -179,7 +179,7 @@ def _figures(name: str, config: TrainConfig, result: TrainResult, turns: _Turns)
     outcome = result.outcome
     per_epoch = outcome.n_steps // max(1, outcome.epochs_done)
     skipped = max(WARM_UP_STEPS, per_epoch * (outcome.epochs_done > 1))
-    steps, processor = outcome.step_seconds, turns.processor_seconds
+    steps, processor = (_at_speed(seconds, per_epoch) for seconds in (outcome.step_seconds, turns.processor_seconds))
     # What runs ahead computes without a pause, on as many threads as steps do: its time is taken as theirs is.
     share = sum(processor) / sum(steps) if steps else 1.0
     return ArmFigures(
@@ -197,6 +197,12 @@ def _figures(name: str, config: TrainConfig, result: TrainResult, turns: _Turns)
                           processor_seconds=share * result.seconds_ahead + sum(processor[:per_epoch * epoch]))
                for epoch, (loss, metrics) in enumerate(zip(outcome.losses, outcome.epoch_metrics, strict=True), 1)],
         energy_joules=turns.joules if turns.counter != NOT_MEASURABLE else None, energy_counter=turns.counter)
+
+
+def _at_speed(steps: list[float], per_epoch: int) -> list[float]:
+    """Return steps' seconds, those of the first epoch, which was slow for memory's sake, as the later ones are."""
+    later = steps[per_epoch:]
+    return [*[statistics.mean(later)] * per_epoch, *later] if later else steps
 
 
 if __name__ == "__main__":

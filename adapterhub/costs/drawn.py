@@ -4,6 +4,7 @@ import gzip
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 N_VALIDATION = 500
 """Rows left of the training rows to validate with, where the data set brings none."""
@@ -16,15 +17,15 @@ def drawn_rows(source: Path, n_rows: int, place: Path) -> Path:
     """
     folder = place / f"{source.name}-{n_rows}"
     folder.mkdir(parents=True)
-    drawn = _lines(source, "train")
+    drawn = lines_of(source, "train")
     random.Random(0).shuffle(drawn)  # noqa: S311  # a draw, not a secret
-    validation = _lines(source, "validation") or drawn[n_rows:n_rows + N_VALIDATION]
-    for name, lines in (("train", drawn[:n_rows]), ("validation", validation), ("test", _lines(source, "test"))):
+    validation = lines_of(source, "validation") or drawn[n_rows:n_rows + N_VALIDATION]
+    for name, lines in (("train", drawn[:n_rows]), ("validation", validation), ("test", lines_of(source, "test"))):
         (folder / f"{name}.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
     return folder
 
 
-def _lines(source: Path, part: str) -> list[object]:
+def lines_of(source: Path, part: str) -> list[dict[str, Any]]:
     """Return the rows of one part, none where there is no such file."""
     for path in (source / f"{part}.jsonl", source / f"{part}.jsonl.gz"):
         if path.exists():

@@ -53,7 +53,7 @@ class _Needed:
     step: int
     """The measured step's peak."""
     process: int
-    """The same with the bases beside it from which its time is drawn out."""
+    """The same with the bases beside it from which its time is drawn out, or a bound of it that fits."""
 
 
 def measure_grid(suite: Suite, base_name: str, settings: Settings, show: ShowProgress) -> list[GridCell]:
@@ -67,7 +67,7 @@ def measure_grid(suite: Suite, base_name: str, settings: Settings, show: ShowPro
     ahead: dict[str, dict[tuple[int, int], _Needed]] = {}
     with waiting(f"estimating steps on {base_name}"):
         for name in suite.grid_arms:
-            found = {size: _needed(find_arm(name), base, size)
+            found = {size: _needed(find_arm(name), base, size, free)
                      for size in itertools.product(suite.grid_batches, suite.grid_lengths)}
             ahead[name] = {size: needed for size, needed in found.items() if needed.process <= free}
     most = {name: max(needed.process for needed in sizes.values()) for name, sizes in ahead.items() if sizes}
@@ -106,11 +106,13 @@ def _cell(base: str, arm: str, measured: dict[str, Any], ahead: Mapping[tuple[in
     return GridCell(base=base, arm=arm, estimated_memory_bytes=ahead[size].step, **measured)
 
 
-def _needed(arm: Arm, base: Base, size: tuple[int, int]) -> _Needed:
+def _needed(arm: Arm, base: Base, size: tuple[int, int], free: int) -> _Needed:
     batch_size, length = size
     config = TrainConfig(task=TASK, data="made up", output=Path("nowhere"), method=arm.method, epochs=1,
                          batch_size=batch_size, max_length=length, **settings_on(arm, base))
     task, shape = find_task(TASK), StepShape(batch_size=batch_size, length=length, n_labels=N_LABELS)
-    step, *beside = (estimate(config, one, task, shape).peak_memory_bytes
-                     for one in (base, *(made_up(base, n_layers=n) for n in N_LAYERS)))
-    return _Needed(step=step, process=step + sum(beside))
+    step = estimate(config, base, task, shape).peak_memory_bytes
+    if (most := step * (1 + len(N_LAYERS))) <= free:  # a base of fewer layers needs no more, and need not be counted
+        return _Needed(step=step, process=most)
+    return _Needed(step=step, process=step + sum(
+        estimate(config, made_up(base, n_layers=n), task, shape).peak_memory_bytes for n in N_LAYERS))

@@ -3,14 +3,18 @@
 Whole models are really loaded up to a number; past it their memory is drawn out as a straight line, and marked so.
 """
 
+import json
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from adapterhub.costs.turns import RunningArm, started
 from adapterhub.progress import waiting
 
+SECONDS = 3.0
 ADAPTERS = "one base with adapters"
 ONE_PROCESS = "full models, one process"
 PROCESSES = "full models, a process each"
@@ -23,7 +27,7 @@ class ServedTasks:
     way: str
     n_tasks: int
     memory_bytes: int
-    """Resident, of all processes together, pages that they share counted once (PSS)."""
+    """Resident, of all processes together, pages that they share counted once."""
     start_seconds: float
     """Until the last task can answer; libraries' imports not counted."""
     rows_per_s: float | None
@@ -33,47 +37,69 @@ class ServedTasks:
     is_extrapolated: bool
 
 
-def measure_serving(base: str, folder: Path, counts: tuple[int, ...], most_models: int) -> list[ServedTasks]:
-    """Serve 1, 4, ... tasks each way, on one adapter folder under many names. Raises TrainingError where one fails."""
-    served = []
-    for n in counts:
-        with waiting(f"serving {n} tasks as adapters"):
-            served.append(_measured(ADAPTERS, base, folder, "adapters", n, n_processes=1))
-    for way, in_one in ((ONE_PROCESS, True), (PROCESSES, False)):
-        own: list[ServedTasks] = []
-        for n in counts:
-            if n <= most_models:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resident:
+    """What one process has in memory."""
+
+    own_bytes: int
+    """Of pages that are its own."""
+    shared_bytes: int
+    """Of pages that others have too: code, above all."""
+
+
+def measure_serving(base: str, folder: Path, counts: Sequence[int], most_models: int,
+                    seconds: float = SECONDS) -> list[ServedTasks]:
+    """Serve 1, 4, ... tasks each way, on one adapter folder under many names, each for `seconds`.
+
+    Every process imports its libraries before anything is measured, and holds more and more tasks. Raises TrainingError
+    where one fails.
+    """
+    loaded = {way: [n for n in sorted(counts) if way == ADAPTERS or n <= most_models]
+              for way in (ADAPTERS, ONE_PROCESS, PROCESSES)}
+    with ExitStack() as stack:
+        processes = {way: [stack.enter_context(started("adapterhub.costs.serving_process", {
+            "kind": "adapters" if way == ADAPTERS else "models", "base": base, "folder": str(folder)}, way, folder))
+            for _ in range(max(ns, default=0) if way == PROCESSES else 1)] for way, ns in loaded.items()}
+        with waiting("starting what serves"):
+            for process in chain.from_iterable(processes.values()):
+                process.listen()
+        served = []
+        for way, ns in loaded.items():
+            own: list[ServedTasks] = []
+            for n in ns:
                 with waiting(f"serving {n} tasks as {way}"):
-                    own.append(_measured(way, base, folder, "models", n, n_processes=1 if in_one else n))
-            else:
-                own.append(drawn_out(own, way, n))
-        served += own
+                    own.append(_measured(way, processes[way], n, seconds, own))
+            served += [*own, *(drawn_out(own, way, n) for n in sorted(counts) if n not in ns)]
     return served
 
 
-def _measured(way: str, base: str, folder: Path, kind: str, n_tasks: int, *, n_processes: int) -> ServedTasks:
-    given = {"kind": kind, "base": base, "folder": str(folder), "n_tasks": n_tasks // n_processes}
-    with ExitStack() as stack:
-        running = [stack.enter_context(started("adapterhub.costs.serving_process", given, way, folder))
-                   for _ in range(n_processes)]
-        told = [_told(process, "ready") for process in running]
-        memory_bytes = sum(_told(process, "memory")["memory_bytes"] for process in running)
-        for process in running:
-            process.say("")
-        answers = [_told(process, "answered", asks=False) for process in running]
-        swaps = [_told(process, "swapped")["seconds"] for process in running[:1]]
-    return ServedTasks(way=way, n_tasks=n_tasks, memory_bytes=memory_bytes, is_extrapolated=False,
-                       start_seconds=sum(one["seconds"] for one in told), swap_seconds=swaps[0],
+def _measured(way: str, processes: Sequence[RunningArm], n_tasks: int, seconds: float,
+              before: Sequence[ServedTasks]) -> ServedTasks:
+    """Measure one number of tasks, where those of `before` are held already."""
+    if way == PROCESSES:
+        newly = [(process, 1) for process in processes[before[-1].n_tasks if before else 0:n_tasks]]
+    else:
+        newly = [(processes[0], n_tasks)]
+    start_seconds = sum(_told(process, {"do": "hold", "n_tasks": n})["seconds"] for process, n in newly)
+    holding = processes[:n_tasks]
+    memory = [Resident(**_told(process, {"do": "memory"})) for process in holding]
+    for process in holding:  # all at once
+        process.say(json.dumps({"do": "answer", "seconds": seconds}))
+    answers = [process.listen() for process in holding]
+    return ServedTasks(way=way, n_tasks=n_tasks, memory_bytes=together(memory), is_extrapolated=False,
+                       start_seconds=start_seconds + (before[-1].start_seconds if before else 0.0),
+                       swap_seconds=_told(holding[0], {"do": "swap"})["seconds"],
                        rows_per_s=sum(one["rows_per_s"] for one in answers))
 
 
-def _told(process: RunningArm, what: str, *, asks: bool = True) -> dict[str, Any]:
-    if asks and what != "ready":
-        process.say("")
-    answer = process.listen()
-    assert what in answer, f"{answer} where {what} was expected"
-    found: dict[str, Any] = answer[what]
-    return found
+def _told(process: RunningArm, asked: dict[str, Any]) -> dict[str, Any]:
+    process.say(json.dumps(asked))
+    return process.listen()
+
+
+def together(memory: Sequence[Resident]) -> int:
+    """Return what processes have resident together: pages that they share once, whoever else shares them."""
+    return sum(one.own_bytes for one in memory) + max(one.shared_bytes for one in memory)
 
 
 def drawn_out(measured: list[ServedTasks], way: str, n_tasks: int) -> ServedTasks:

@@ -77,11 +77,13 @@ def count_step(config: TrainConfig, base: Base, task: Task, shape: StepShape) ->
         if config.remember_lower:
             leave_out_lower(model, _Blank(int(base.config.hidden_size)))
         hold_frozen(config, trained)
-        ledger, gradients, optimizer = _two_steps(config, trained, task, base, shape)
-        parts = MemoryParts(weights=bytes_of(model.parameters()), gradients=gradients, optimizer=optimizer,
-                            activations=_kept_bytes(config, model, task, base, shape))
+        model.train()
         with FlopCounterMode(display=False) as counter:
-            loss_of(config, model, task, base, shape).backward()
+            loss, activations = _kept_bytes(config, model, task, base, shape)
+            loss.backward()
+        ledger, gradients, optimizer = _later_step(config, trained, task, base, shape)
+        parts = MemoryParts(weights=bytes_of(model.parameters()), gradients=gradients, optimizer=optimizer,
+                            activations=activations)
     return StepCount(parts=parts, peak_bytes=ledger.peak_bytes, trained_parameters=trained.n_trained,
                      total_parameters=total, stored=stored, flops=config.accumulation * int(counter.get_total_flops()))
 
@@ -193,22 +195,25 @@ def bytes_of(tensors: Iterable[torch.Tensor]) -> int:
     return sum({value.untyped_storage()._cdata: value.untyped_storage().nbytes() for value in tensors}.values())
 
 
-def _two_steps(config: TrainConfig, trained: TrainedModel, task: Task, base: Base,
-               shape: StepShape) -> tuple[Ledger, int, int]:
-    """Take two steps; return the ledger of the second, and the bytes of gradients and of the optimiser's state."""
+def _later_step(config: TrainConfig, trained: TrainedModel, task: Task, base: Base,
+                shape: StepShape) -> tuple[Ledger, int, int]:
+    """Take a step after the first, whose gradients are there.
+
+    Return its ledger, and the bytes of gradients and of the optimiser's state.
+    """
     model, parameters = trained.model, trained.parameters()
     optimizer = build_optimizer(config, trained)
     ledger = Ledger([*model.parameters(), *model.buffers()])
-    model.train()
     with ledger:
-        for _ in range(2):
-            ledger.begin_step()
-            for _ in range(config.accumulation):
-                loss_of(config, model, task, base, shape).backward()
-            gradients = bytes_of(value.grad for value in parameters if value.grad is not None)
-            torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
-            optimizer.step()
-            optimizer.zero_grad()
+        optimizer.step()  # it leaves its state behind
+        optimizer.zero_grad()
+        ledger.begin_step()
+        for _ in range(config.accumulation):
+            loss_of(config, model, task, base, shape).backward()
+        gradients = bytes_of(value.grad for value in parameters if value.grad is not None)
+        torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad()
     state = [value for entry in optimizer.state.values() for value in entry.values()]
     return ledger, gradients, bytes_of(value for value in state if isinstance(value, torch.Tensor))
 
@@ -231,8 +236,9 @@ def loss_of(config: TrainConfig, model: Any, task: Task, base: Base, shape: Step
     return total
 
 
-def _kept_bytes(config: TrainConfig, model: Any, task: Task, base: Base, shape: StepShape) -> int:
-    """Return the bytes that a forward pass keeps for the backward pass, weights not counted."""
+def _kept_bytes(config: TrainConfig, model: Any, task: Task, base: Base,
+                shape: StepShape) -> tuple[torch.Tensor, int]:
+    """Return a step's number, and the bytes that its forward pass keeps for the backward pass, weights not counted."""
     weights = {value.untyped_storage()._cdata for value in (*model.parameters(), *model.buffers())}
     kept: dict[int, torch.UntypedStorage] = {}
 
@@ -243,5 +249,5 @@ def _kept_bytes(config: TrainConfig, model: Any, task: Task, base: Base, shape: 
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss_of(config, model, task, base, shape)
-    return sum(storage.nbytes() for storage in kept.values())
+        loss = loss_of(config, model, task, base, shape)
+    return loss, sum(storage.nbytes() for storage in kept.values())

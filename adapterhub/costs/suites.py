@@ -94,9 +94,9 @@ def quick_suite() -> Suite:
     """Return the comparison of about three minutes: the example intents, the arms that differ most."""
     with as_file(files("adapterhub.examples")) as examples:
         data = str(examples / "intents.csv")
-    task = ComparedTask(name="intents", task="text-classification", data=data, epochs=6, batch_size=16, max_length=64)
+    task = ComparedTask(name="intents", task="text-classification", data=data, epochs=3, batch_size=16, max_length=64)
     return Suite(name="quick", tasks=(task,), arms=tuple(map(find_arm, QUICK_ARMS)), seeds=(0,), is_tuned=False,
-                 n_at_once=5, grid_batches=(8, 32), grid_lengths=(16, 64), grid_arms=("full", "lora-r8"),
+                 n_at_once=5, grid_batches=(4, 16), grid_lengths=(16, 64), grid_arms=("full", "lora-r8"),
                  served=SERVED, task_counts=(1, 4, 100), most_models=4)
 
 

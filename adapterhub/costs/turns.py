@@ -70,12 +70,21 @@ def run_arms(arms: Mapping[Path, ArmSettings], show: ShowProgress = progress_bar
 
 
 def in_turn(running: Sequence["RunningArm"]) -> Iterator[tuple[int, "RunningArm"]]:
-    """Let each process that has not finished take a step, round after round; yield the steps so far and who moved."""
+    """Let each process take a step, round after round; yield the steps so far and who moved.
+
+    What comes after the last step is not timed, and all of them do it at once.
+    """
     n_done = 0
-    while unfinished := [arm for arm in running if arm.result is None]:
-        for arm in unfinished:
+    while stepping := [arm for arm in running if arm.n_left and arm.result is None]:
+        for arm in stepping:
             n_done += arm.take_turn()
             yield n_done, arm
+    ending = [arm for arm in running if arm.result is None]
+    for arm in ending:
+        arm.say("")
+    for arm in ending:
+        arm.hear_step()
+        yield n_done, arm
 
 
 class RunningArm:
@@ -88,13 +97,20 @@ class RunningArm:
         self.result: dict[str, Any] | None = None
         self.told: dict[str, Any] = {}
         """What it said last."""
+        self.n_left = 0
+        """Steps that it has still to take."""
 
     def take_turn(self) -> int:
         """Let it take one step and wait for it; return the steps taken, 0 where it finished instead."""
         self.say("")
+        return self.hear_step()
+
+    def hear_step(self) -> int:
+        """Wait for the end of its turn; return as `take_turn`."""
         answer = self.listen()
         if "figures" in answer:
             self.result = answer["figures"]
+        self.n_left -= int("step" in answer)
         return int("step" in answer)
 
     def say(self, line: str) -> None:
@@ -115,6 +131,7 @@ class RunningArm:
         self.told = json.loads(line)
         if "fault" in self.told:
             raise TrainingError(f"The arm {self.name} failed: {self.told['fault']}")
+        self.n_left = int(self.told.get("n_steps", self.n_left))
         return self.told
 
 

@@ -1,9 +1,11 @@
 """The benchmark of costs: a preset that never reaches full fine-tuning's quality fails, and one that does is timed."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 from adapterhub.costs.summary import ArmSummary, Mean
-from benchmarks.compare import QUERY_VALUE, lean_figures
+from benchmarks.compare import QUERY_VALUE, QUICK_INTENTS, few_intents, lean_figures
 
 
 def arm(name: str, *, near_seconds: float | None, peak: int = 100, quality: float = 0.9) -> ArmSummary:
@@ -32,3 +34,16 @@ def test_quality_that_is_never_reached_misses_the_target() -> None:
 
 def test_query_value_arm_is_of_the_papers_rank() -> None:
     assert QUERY_VALUE.more == {"rank": 4, "targets": "query-value"}
+
+
+def test_quick_run_has_the_rows_of_the_first_intents(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for part, n_each in (("train", 3), ("test", 2)):
+        rows = [{"text": f"row {i}", "label": f"intent {label:02}"} for i in range(n_each) for label in range(20)]
+        (source / f"{part}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    folder = few_intents(source, tmp_path / "few")
+    for part, n_each in (("train", 3), ("test", 2)):
+        rows = [json.loads(line) for line in (folder / f"{part}.jsonl").read_text().splitlines()]
+        assert len(rows) == n_each * QUICK_INTENTS
+        assert {row["label"] for row in rows} == {f"intent {label:02}" for label in range(QUICK_INTENTS)}

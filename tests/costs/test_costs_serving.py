@@ -5,7 +5,16 @@ from pathlib import Path
 import pytest
 
 from adapterhub.costs.energy import find_counter
-from adapterhub.costs.serving import ONE_PROCESS, ServedTasks, drawn_out
+from adapterhub.costs.serving import (
+    ADAPTERS,
+    ONE_PROCESS,
+    PROCESSES,
+    Resident,
+    ServedTasks,
+    drawn_out,
+    measure_serving,
+    together,
+)
 from adapterhub.costs.serving_process import AdaptersServed, ModelsServed
 from adapterhub.settings import Settings
 
@@ -25,22 +34,44 @@ def test_line_is_drawn_through_the_fewest_and_the_most_that_were_loaded() -> Non
 
 def test_adapters_answer_a_mixture_and_take_a_new_one(tiny_base_folder: Path, tiny_adapters: dict[str, Path],
                                                       tiny_settings: Settings) -> None:
-    serving = AdaptersServed(str(tiny_base_folder), tiny_adapters["intents3"], 3, tiny_settings)
+    serving = AdaptersServed(str(tiny_base_folder), tiny_adapters["intents3"], tiny_settings)
+    serving.hold(3)
     assert serving.answer() == 32
-    assert len(set(serving.digests())) == 3, "each task is an adapter of its own"
+    held = set(serving.digests())
+    assert len(held) == 3, "each task is an adapter of its own"
     serving.swap()
-    assert len(set(serving.digests())) == 4
+    assert len(held & set(serving.digests())) == 2, "one left, and one that was never there came"
+    serving.hold(5)
+    assert len(set(serving.digests())) == 5
 
 
 def test_whole_models_have_weights_of_their_own(tiny_base_folder: Path, tiny_adapters: dict[str, Path],
                                                 tiny_settings: Settings) -> None:
-    serving = ModelsServed(str(tiny_base_folder), tiny_adapters["intents3"], 2, tiny_settings)
+    serving = ModelsServed(str(tiny_base_folder), tiny_adapters["intents3"], tiny_settings)
+    serving.hold(2)
     assert serving.answer() == 32
     first, second = ({value.untyped_storage().data_ptr() for value in model.parameters()} for model in serving.models)
     assert not first & second
     serving.swap()
     assert serving.answer() == 32
     assert len(serving.models) == 2
+
+
+def test_every_way_is_measured_in_processes_that_hold_more_and_more(tiny_base_folder: Path,
+                                                                    tiny_adapters: dict[str, Path]) -> None:
+    served = measure_serving(str(tiny_base_folder), tiny_adapters["intents3"], (1, 2, 8), 2, seconds=0.1)
+    assert [(one.way, one.n_tasks, one.is_extrapolated) for one in served] == [
+        (way, n, way != ADAPTERS and n == 8) for way in (ADAPTERS, ONE_PROCESS, PROCESSES) for n in (1, 2, 8)]
+    for one in served:
+        assert one.memory_bytes > 0
+        assert one.is_extrapolated == (one.rows_per_s is None) == (one.swap_seconds is None)
+    start = {(one.way, one.n_tasks): one.start_seconds for one in served}
+    assert all(start[way, 1] < start[way, 2] < start[way, 8] for way in (ADAPTERS, ONE_PROCESS, PROCESSES))
+
+
+def test_pages_that_processes_share_count_once() -> None:
+    assert together([Resident(own_bytes=5, shared_bytes=90), Resident(own_bytes=7, shared_bytes=80)]) == 102
+    assert together([Resident(own_bytes=60, shared_bytes=30)]) == 90, "of one process all that it has"
 
 
 def test_counter_adds_up_what_rapl_counts_and_is_none_where_nothing_can_be_read(tmp_path: Path) -> None:
