@@ -44,7 +44,7 @@ _ARMS = (
     Arm(name="ia3", title="IA3", method="ia3", rates=(1e-2, 5e-3, 3e-2), more={}),
     Arm(name="lora-r8-checkpointing", title="LoRA rank 8, gradient checkpointing", method="lora", rates=_LORA,
         more={"rank": 8, "gradient_checkpointing": True}, rate_of="lora-r8"),
-    Arm(name="lean", title="adapterhub --preset lean", method="lora", rates=(2e-3, 3e-3, 5e-3),
+    Arm(name="lean", title="adapterhub --preset lean", method="lora", rates=(3e-3, 2e-3, 5e-3),
         more={"preset": "lean"}),
     Arm(name="bare", title="bare base", method="bare", rates=(0.0,), more={}, is_adapter=False),
 )

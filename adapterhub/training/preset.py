@@ -9,7 +9,7 @@ from adapterhub.errors import InvalidConfig
 from adapterhub.tasks.table import find_task
 from adapterhub.training.config import TrainConfig
 
-LEAN_RANK, LEAN_RATE, LEAN_PASSES = 16, 2e-3, 2
+LEAN_RANK, LEAN_RATE, LEAN_PASSES = 16, 3e-3, 2
 
 
 def with_preset(config: TrainConfig, n_layers: int) -> TrainConfig:
